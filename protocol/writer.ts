@@ -1,0 +1,147 @@
+// Writes bits and bytes into one growing buffer, little-endian, least significant bit first. It knows no message: every message
+// codec is built from these few calls, and `Reader` is their exact inverse.
+
+import { assert } from "./assert.ts";
+
+/** A bit-granular writer. Bits fill each byte from the least significant; whole bytes may start at any bit offset. */
+export class Writer {
+  #bytes: Uint8Array;
+  #bitLength = 0;
+
+  /** @param capacity Bytes to begin with; the buffer doubles when it is full. */
+  constructor(capacity = 256) {
+    this.#bytes = new Uint8Array(capacity);
+  }
+
+  /** Bits written so far. */
+  get bitLength(): number {
+    return this.#bitLength;
+  }
+
+  /** Bytes written so far, a partly filled last byte counted whole. */
+  get byteLength(): number {
+    return (this.#bitLength + 7) >>> 3;
+  }
+
+  /** Forgets everything written after bit `bitLength`: how a section that does not fit is taken back. */
+  truncate(bitLength: number): void {
+    assert(bitLength >= 0 && bitLength <= this.#bitLength, "truncate goes back only");
+    const firstByte = bitLength >>> 3;
+    const lastByte = this.byteLength;
+    const keep = bitLength & 7;
+    if (firstByte < lastByte) {
+      this.#bytes[firstByte] = keep === 0 ? 0 : this.#bytes[firstByte]! & ((1 << keep) - 1);
+      this.#bytes.fill(0, firstByte + 1, lastByte);
+    }
+    this.#bitLength = bitLength;
+  }
+
+  /** Forgets everything written; the buffer is kept for the next message. */
+  clear(): void {
+    this.truncate(0);
+  }
+
+  /** Writes the low `count` (0..32) bits of `value`. */
+  bits(value: number, count: number): void {
+    assert(count >= 0 && count <= 32, "a bit group has 0 to 32 bits");
+    this.#reserve(count);
+    let left = count;
+    let rest = value >>> 0;
+    while (left > 0) {
+      const offset = this.#bitLength & 7;
+      const take = Math.min(8 - offset, left);
+      const at = this.#bitLength >>> 3;
+      this.#bytes[at] = this.#bytes[at]! | ((rest & ((1 << take) - 1)) << offset);
+      rest >>>= take;
+      left -= take;
+      this.#bitLength += take;
+    }
+  }
+
+  /** Writes one bit. */
+  bool(value: boolean): void {
+    this.bits(value ? 1 : 0, 1);
+  }
+
+  /** Pads with zero bits to the next whole byte. */
+  align(): void {
+    this.#bitLength = (this.#bitLength + 7) & ~7;
+    this.#reserve(0);
+  }
+
+  /** Writes an unsigned 8-bit integer. */
+  u8(value: number): void {
+    this.bits(value, 8);
+  }
+
+  /** Writes an unsigned 16-bit integer, little-endian. */
+  u16(value: number): void {
+    this.bits(value, 16);
+  }
+
+  /** Writes an unsigned 32-bit integer, little-endian. */
+  u32(value: number): void {
+    this.bits(value, 32);
+  }
+
+  /** Writes an unsigned integer below 2^32 as a minimal LEB128 varint (1 to 5 bytes). */
+  varint(value: number): void {
+    let rest = value >>> 0;
+    while (rest > 0x7f) {
+      this.bits((rest & 0x7f) | 0x80, 8);
+      rest >>>= 7;
+    }
+    this.bits(rest, 8);
+  }
+
+  /** Writes whole bytes, unchanged, at the current bit offset. */
+  bytes(source: Uint8Array): void {
+    this.#reserve(source.length * 8);
+    const offset = this.#bitLength & 7;
+    let at = this.#bitLength >>> 3;
+    if (offset === 0) {
+      this.#bytes.set(source, at);
+    } else {
+      for (let i = 0; i < source.length; i++) {
+        const value = source[i]!;
+        this.#bytes[at] = this.#bytes[at]! | ((value << offset) & 0xff);
+        at += 1;
+        this.#bytes[at] = value >>> (8 - offset);
+      }
+    }
+    this.#bitLength += source.length * 8;
+  }
+
+  /** Appends `bitCount` bits from `source`, starting at its bit `from`: how shared, memoised encodings are copied. */
+  copyBits(source: Uint8Array, from: number, bitCount: number): void {
+    let at = from;
+    let left = bitCount;
+    while (left > 0) {
+      const take = Math.min(left, 24 - (at & 7));
+      const byte = at >>> 3;
+      const word = (source[byte] ?? 0) | ((source[byte + 1] ?? 0) << 8) |
+        ((source[byte + 2] ?? 0) << 16);
+      this.bits((word >>> (at & 7)) & ((1 << take) - 1), take);
+      at += take;
+      left -= take;
+    }
+  }
+
+  /** A copy of what was written, the last byte padded with zero bits. */
+  finish(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.slice(0, this.byteLength);
+  }
+
+  /** A view of what was written; valid until the next write. */
+  view(): Uint8Array {
+    return this.#bytes.subarray(0, this.byteLength);
+  }
+
+  #reserve(bits: number): void {
+    const needed = ((this.#bitLength + bits + 7) >>> 3) + 1;
+    if (needed <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    grown.set(this.#bytes.subarray(0, this.byteLength));
+    this.#bytes = grown;
+  }
+}
