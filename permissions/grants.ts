@@ -26,9 +26,9 @@ export interface FieldGrant {
   readonly kind: FieldKind;
   /** Smallest value; f32 and vec3 (each axis): the declared range; integers: inclusive; otherwise 0. */
   readonly min: number;
-  /** Largest value; enum: the number of names less one; otherwise as `min`. */
+  /** Largest value; bool: 1; enum: the number of names less one; otherwise as `min`. */
   readonly max: number;
-  /** Step of f32 and vec3 (world units); 1 for the other numbers; 0 where it has no meaning. */
+  /** Step of f32 and vec3 (world units), of which `max - min` is a whole number; 1 for integers; 0 where it has no meaning. */
   readonly precision: number;
   /** quat: bits of each of the three smallest components; otherwise the bits of one quantised lane; 0 for string and bytes. */
   readonly bits: number;
@@ -75,7 +75,7 @@ export interface ComponentGrant {
   readonly ownerReadMask: number;
   /** Fields that each role may write (on its own entities, where the authority is `owner`), by role index. */
   readonly writeMasks: readonly number[];
-  /** Roles (bit by role index) that may spawn entities with this component and add it to or remove it from their own. */
+  /** Roles (bit by role index) that may spawn entities with this component and add it to or remove it from their own; always the server. */
   readonly spawnRoles: number;
   /** Entities with this component that one peer may own by its own spawning. */
   readonly spawnMax: number;

@@ -30,6 +30,62 @@ export const MAX_NAME_BYTES = 64;
 export const MAX_FIELD_BYTES = 65_536;
 /** Ticks a second that a world may ask for. */
 export const MAX_TICK_HZ = 120;
+/** Values of one entity's component a second: the fastest trackers give 240 poses a second. */
+export const MAX_COMPONENT_RATE_HZ = 240;
+/** Events of one type a second from one sender; anything faster is state or a channel. */
+export const MAX_EVENT_RATE_HZ = 240;
+/** Names of one enum: its number takes two bytes in a row, its list stays readable. */
+export const MAX_ENUM_NAMES = 1_024;
+/** Steps from zero to the end of an f32 or vec3 range: a 32-bit float holds 2^24 exactly, the two spare bits keep its rounding below a step. */
+export const MAX_STEPS_FROM_ZERO = 4_194_304;
+/** Fewest bits of a quaternion component: with 4 the angle is off by up to 10 degrees. */
+export const MIN_QUAT_BITS = 4;
+/** Most bits of a quaternion component: 16 is below what a float's rotation means. */
+export const MAX_QUAT_BITS = 16;
+/** Interest radius and voice range, metres: beyond this "everywhere" is meant. */
+export const MAX_INTEREST_RADIUS = 1_000_000;
+/** Shortest time, ms, that replaced values are kept: half a second of a bad link's round trips. */
+export const MIN_HISTORY_MS = 250;
+/** Longest time, ms, that replaced values are kept: memory, and 16-bit ticks (9 minutes at 120 Hz) stay far from wrapping. */
+export const MAX_HISTORY_MS = 10_000;
+/** Longest time, ms, that a lost peer's place is kept: one hour. */
+export const MAX_RESUME_MS = 3_600_000;
+
+// ---- manifest and host
+/** Characters of a manifest file: the largest legal world is far below it. */
+export const MAX_MANIFEST_CHARS = 4 * 1024 * 1024;
+/** Nesting of a manifest: the deepest key has 8 levels, the parser recurses. */
+export const MAX_MANIFEST_DEPTH = 32;
+/** Bytes of a file path in a manifest: PATH_MAX of Linux. */
+export const MAX_PATH_BYTES = 4_096;
+/** Bytes of a Unix socket's absolute path: `sun_path` holds 108 with the final zero on Linux, 104 on macOS. */
+export const MAX_SOCKET_PATH_BYTES = 103;
+/** Endpoints a client may name. */
+export const MAX_CONNECT_ENDPOINTS = 64;
+/** Bytes a second to one peer unless the host says otherwise: 2 Mbit/s, what a home line gives an application. */
+export const DEFAULT_PEER_BYTES_PER_S = 256_000;
+/** Fewest bytes a second to one peer: below this not even voice and acknowledgements pass. */
+export const MIN_PEER_BYTES_PER_S = 4_000;
+/** Most bytes a second to one peer: 1 Gbit/s. */
+export const MAX_PEER_BYTES_PER_S = 125_000_000;
+/** Smallest script heap, MB, in which a driver starts. */
+export const MIN_HEAP_MB = 32;
+/** Largest script heap, MB: 64 GB. */
+export const MAX_HEAP_MB = 65_536;
+/** Longest time, s, that log entries stay in memory: one day. */
+export const MAX_RETENTION_S = 86_400;
+
+// ---- gate
+/** A gate allows this multiple of a declared rate before it drops: clocks and links are not even. */
+export const RATE_TOLERANCE = 1.25;
+/** Burst that a gate allows, seconds at the tolerated rate. */
+export const RATE_BURST_S = 0.5;
+/** Smallest burst of any rate: two messages may meet in one slot by jitter alone. */
+export const MIN_RATE_BURST = 2;
+/** Kinds of denials counted apart by rule, subject and id; ids come from outside, so the rest is counted together. */
+export const MAX_DENIAL_KINDS = 1_024;
+/** Denial reports that wait for their turn; further kinds are only counted. */
+export const MAX_PENDING_DENIALS = 256;
 
 // ---- datagrams
 /** Payload assumed to pass everywhere before path discovery: QUIC's 1,200 B initial packet less its headers. */
@@ -38,6 +94,8 @@ export const MIN_DATAGRAM_BYTES = 1_150;
 export const MAX_DATAGRAM_BYTES = 1_500;
 /** Datagrams that acknowledgements look back over. */
 export const ACK_WINDOW = 512;
+/** Datagrams that one acknowledgement block speaks of, the largest included: run and gap lengths fit a byte. */
+export const ACK_BLOCK_SPAN = 256;
 /** Ranges in one acknowledgement: alternate loss over 256 datagrams. */
 export const MAX_ACK_RANGES = 128;
 /** An acknowledgement goes out at the latest after this many datagrams. */
@@ -46,20 +104,83 @@ export const MAX_UNACKED_RECEIVED = 16;
 export const MAX_DATAGRAMS_PER_TICK = 16;
 /** Entries of one snapshot section; the datagram's size bounds it too. */
 export const MAX_SNAPSHOT_ENTRIES = 1_024;
+/** Bytes of one piece of a value that is larger: beside header and a voice frame it fits a datagram of 1,150 B. */
+export const SNAPSHOT_PIECE_BYTES = 960;
+/** Values on their way in pieces on one link, either end: bounds the receiver's unfinished values to this many of the largest. */
+export const MAX_PIECE_TRANSFERS = 4;
+/** Ticks that a receiver holds references longer than a sender may use them: covers datagrams that overtake each other. */
+export const RECEIVE_MARGIN_TICKS = 64;
+/** Received entities whose age is looked at with each snapshot section: all of 1,000 within a second at 30 Hz. */
+export const RECEIVE_SWEEP_ENTITIES = 32;
+/** Entities out of a peer's view whose end is looked for each tick: 10,000 of them within six seconds at 30 Hz. */
+export const DORMANT_CHECKS_PER_TICK = 64;
+/** Entities that may fail to fit before a snapshot section counts as full: small ones fill the gap behind a large one. */
+export const MAX_SECTION_MISSES = 16;
+/** Times a section is filled up with the bits that its upper bounds overestimated. */
+export const MAX_SECTION_ROUNDS = 3;
+
+// ---- versions
+/** Versions kept of one component of one entity: two seconds at 30 Hz with some room; memory per moving component is 64 rows. */
+export const MAX_VERSIONS = 64;
+/** Calls, one a tick, in which an expiry sweep goes over all rows with history: an idle row is freed at most two sweeps late. */
+export const EXPIRE_SWEEP_TICKS = 8;
+
+/** Runs of an acknowledgement written one by one; with more, a bit for each of the 255 datagrams before the largest is shorter. */
+export const MAX_LISTED_ACK_RUNS = 16;
+/** Sections of one datagram: a snapshot, a voice section and some channel messages; bounds the work an attacker buys with one datagram. */
+export const MAX_DATAGRAM_SECTIONS = 64;
+/** Bytes of one section: the datagram's bound is the tighter one, this is what the 12-bit length can say. */
+export const MAX_SECTION_BYTES = 4_095;
+/** Sent datagrams that are remembered until acknowledged or lost: 16 a tick over half a second at 120 Hz; a power of two. */
+export const SENT_LOG_ENTRIES = 1_024;
+/** A datagram counts as lost when one sent this many later was acknowledged (RFC 9002 section 6.1.1). */
+export const LOSS_PACKET_THRESHOLD = 3;
+/** A datagram counts as lost this many round trips after sending; wider than RFC 9002's 9/8, as state is not retransmitted but renewed. */
+export const LOSS_TIME_FACTOR = 1.5;
+/** Shortest time, ms, after which a datagram counts as lost: timers are no finer (RFC 9002 section 6.1.2). */
+export const MIN_LOSS_TIME_MS = 1;
+/** Round-trip time, ms, assumed before the first sample (RFC 9002 section 6.2.2). */
+export const INITIAL_RTT_MS = 333;
+
+// ---- timeline
+/** Bits of the world epoch that ride in each datagram: eight moves of authority within one network delay do not happen. */
+export const WORLD_EPOCH_BITS = 3;
+/** Time, ms, over which the clock prefers the echo with the shortest round trip: a few seconds outlast a burst of jitter. */
+export const TIMELINE_WINDOW_MS = 8_000;
+/** Parts of that time, each of which keeps its best echo: bounds memory, whatever the rate of echoes. */
+export const TIMELINE_BUCKETS = 16;
+/** Share of the time by which a corrected clock runs fast or slow at most: 1 % is not visible in motion. */
+export const TIMELINE_SLEW = 0.01;
+/** Drift of two machines' clocks against each other allowed for when echoes of different age are compared: 200 ppm. */
+export const TIMELINE_DRIFT = 0.0002;
 
 // ---- control stream and channels
 /** Bytes of one control message: a roster of 1,024 peers fits. */
 export const MAX_CONTROL_MESSAGE_BYTES = 32_768;
 /** Bytes of the credential in a join message. */
 export const MAX_CREDENTIAL_BYTES = 4_096;
+/** Bytes of a schema hash: SHA-256. */
+export const SCHEMA_HASH_BYTES = 32;
 /** Bytes of a resume secret. */
 export const RESUME_SECRET_BYTES = 32;
+/** UTF-8 bytes of the reason in a refusal or a goodbye: one sentence. */
+export const MAX_REASON_BYTES = 200;
+/** Largest application close code: what a QUIC varint of four bytes holds. */
+export const MAX_CLOSE_CODE = 0x3fff_ffff;
+/** Entity ids handed out in one message: 16 KiB of the control message. */
+export const MAX_ENTITY_BLOCK = 4_096;
+/** Time, ms, a freed peer id rests before it names another peer: longer than any event or record that still names the old one. */
+export const PEER_ID_QUARANTINE_MS = 60_000;
 /** Bytes of one message on a reliable channel. */
 export const MAX_CHANNEL_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** Bytes of one piece in which a channel message crosses the engine link. */
 export const CHANNEL_PIECE_BYTES = 65_536;
 /** Open channels of one peer. */
 export const MAX_OPEN_CHANNELS = 64;
+/** Messages a second on one channel from one sender. */
+export const MAX_CHANNEL_RATE_HZ = 1_000;
+/** Bytes of one message on an unreliable channel: whole in a datagram of 1,150 B less its headers and section frames. */
+export const MAX_UNRELIABLE_MESSAGE_BYTES = 800;
 /** Bytes of one event's fields. */
 export const MAX_EVENT_BYTES = 8_192;
 /** Events that wait for their state, per peer. */
@@ -71,9 +192,51 @@ export const MAX_HALF_JOINED = 64;
 /** Time, in ms, from connecting to a whole join message. */
 export const JOIN_TIMEOUT_MS = 5_000;
 
+// ---- transport
+/** Largest application code of a close or reset: fits every backend (QUIC's 62 bits, WebTransport's 32). */
+export const MAX_APPLICATION_CODE = 2 ** 30 - 1;
+/** UTF-8 bytes of a close reason; a longer one is cut. */
+export const MAX_CLOSE_REASON_BYTES = 256;
+/** Streams opened by one end of a connection and alive at once: the open channels, the control stream, and those still ending. */
+export const MAX_STREAMS_PER_PEER = 128;
+/** Bytes in a stream's writer above which `write` answers false; writing goes on at half of it. */
+export const STREAM_HIGH_WATER_BYTES = 262_144;
+/** Bytes a stream's sender may be ahead of its receiver where the driver does the flow control itself. */
+export const STREAM_WINDOW_BYTES = 262_144;
+/** Bytes of one frame inside a stream: one read of the operating system's size. */
+export const MAX_STREAM_FRAME_BYTES = 65_536;
+/** Handshakes of one listener at once; further connectors are refused and may try again. */
+export const MAX_HANDSHAKES = 256;
+/** Connections of one listener: all peers, and those that have not joined yet. */
+export const MAX_CONNECTIONS = MAX_PEERS + MAX_HALF_JOINED;
+/** Datagrams handed to a backend and not yet taken by it, per connection; more are dropped, as stale state would be. */
+export const MAX_UNSENT_DATAGRAMS = 256;
+/** Datagrams that wait for a connection's `start`; the oldest is dropped. */
+export const MAX_EARLY_DATAGRAMS = 64;
+/** Actions one flush of an in-process network runs: two ends that answer each other for ever are a mistake, and this finds it. */
+export const MAX_FLUSHED_ACTIONS = 10_000_000;
+/** Interval, ms, of QUIC keep-alive packets. */
+export const KEEP_ALIVE_MS = 1_000;
+/** Silence, ms, after which a connection counts as lost. */
+export const IDLE_TIMEOUT_MS = 5_000;
+/** Time, ms, that connecting may take. */
+export const CONNECT_TIMEOUT_MS = 5_000;
+
 // ---- voice
 /** Largest Opus packet, RFC 6716 section 3.2.1: 1,275 B a frame; one frame a packet is what engines send. */
 export const MAX_OPUS_PACKET_BYTES = 1_275;
+/** Bytes of one voice frame a manifest may allow: whole in a datagram of 1,150 B less its headers, section frames and tag. */
+export const MAX_VOICE_FRAME_BYTES = 800;
+/** Voice frames a second of one entity: Opus frames of 2.5 ms. */
+export const MAX_VOICE_RATE_HZ = 400;
+/** Bytes that sealing a voice frame end to end may add: key id, counter and tag (RFC 9605). */
+export const MAX_SEALED_OVERHEAD_BYTES = 32;
+/** Longest audio of one Opus packet, ms (RFC 6716 section 3.2.5). */
+export const MAX_OPUS_PACKET_MS = 120;
+/** Frames of one voice section: the datagram's size bounds it too. */
+export const MAX_VOICE_FRAMES = 64;
+/** Oldest sample time of a voice frame, sub-ticks before the datagram's time: two varint bytes, 8.5 s at 30 Hz, 2.1 s at 120 Hz. */
+export const MAX_VOICE_AGE_SUBTICKS = 16_383;
 
 // ---- engine link
 /** Bytes of one frame on the engine link, the length word not counted: a batch of 50,000 avatars fits. */
@@ -88,5 +251,53 @@ export const ENGINE_HEARTBEAT_MS = 250;
 export const ENGINE_TIMEOUT_MS = 5_000;
 /** Bytes that may wait in a writer to a slow engine before state is conflated and voice dropped. */
 export const ENGINE_BACKLOG_BYTES = 1024 * 1024;
+/** Time, ms, that a client's engine waits after joining anew for remote entities of before to be announced again: 150 ticks at 30 Hz. */
+export const RESYNC_CONFIRM_MS = 5_000;
+/** State hashes that an engine may have asked for and not been given. */
+export const MAX_PENDING_HASHES = 16;
+/** Rows, in bytes, after which a batch to the driver is closed and another begun: half a frame leaves room for one largest row. */
+export const MAX_BATCH_BYTES = 8 * 1024 * 1024;
+/** UTF-8 bytes of one text on the engine link: names, addresses and reasons; longer text is data and rides as `bin`. */
+export const MAX_ENGINE_TEXT_BYTES = 256;
+/** Bytes of the sealed resume ticket that an engine keeps: 1,024 peers of 100 B each, and the seal. */
+export const MAX_RESUME_TICKET_BYTES = 131_072;
+/** Bytes of an event's row on the engine link: its variable bytes plus 31 fields of at most 16 B or a length word. */
+export const MAX_EVENT_ROW_BYTES = MAX_EVENT_BYTES + MAX_FIELDS * 16;
+/** Dataflow nodes a driver may announce, and streams of one node: two nodes of three streams are in use. */
+export const MAX_DATAFLOW_NODES = 16;
+/** Counters and gauges in one stats message. */
+export const MAX_STATS = 256;
 /** Denial reports to the engine a second; the rest is only counted. */
 export const MAX_DENIAL_REPORTS_PER_S = 20;
+/** Messages other than state and voice that may wait for the engine; above it the newest is dropped and counted. */
+export const MAX_ENGINE_MESSAGES = 4_096;
+/** Voice frames that may wait for the engine: 2.5 s of one speaker; above it the oldest is dropped and counted. */
+export const MAX_ENGINE_VOICE_FRAMES = 128;
+/** Bytes of one channel that may be under way on the engine link before the receiver grants more: two pieces and room. */
+export const CHANNEL_WINDOW_BYTES = 256 * 1024;
+/** Open channels of one declaration without a namespace, per peer: each end may have opened one at the same moment. */
+export const MAX_PLAIN_CHANNELS = 2;
+/** Voice frames waiting for one peer's next datagram: 2 s of one speaker or one slot of a crowd; the oldest is dropped. */
+export const MAX_QUEUED_VOICE_FRAMES = 128;
+/** Unreliable channel messages waiting for one peer's next datagram; the oldest is dropped. */
+export const MAX_QUEUED_MESSAGES = 256;
+/** Longest time, ms, that a voice frame waits for others to share its datagram. */
+export const VOICE_SLOT_MS = 4;
+/** Faulty datagrams or messages a second that one peer may send before it is dropped: far above what a bad path does. */
+export const MAX_FAULTS_PER_S = 50;
+/** Datagrams a second that one peer may send before the rest is dropped unread: state at 120 Hz, voice and messages, twice over. */
+export const MAX_PEER_DATAGRAMS_PER_S = 2_000;
+/** Bytes that a builder keeps free for the header: 11 with one run acknowledged, never over 42. */
+export const DATAGRAM_HEADER_BYTES = 42;
+/** Spawns of one peer that may wait for their components. */
+export const MAX_PENDING_SPAWNS = 64;
+/** How far behind the server's time, ms, a sample time of an owner's write may lie: a bad path's delay; older ones count as this old. */
+export const OWNER_TIME_BEHIND_MS = 2_000;
+/** How far ahead of the server's time, ms, it may lie: the error of a client's estimate. */
+export const OWNER_TIME_AHEAD_MS = 100;
+/** Bytes that may wait on a peer's control stream before the peer is dropped: a burst of events to a slow reader. */
+export const MAX_CONTROL_BACKLOG_BYTES = 1024 * 1024;
+/** First pause, ms, before a client connects again; it doubles up to the largest. */
+export const RECONNECT_FIRST_MS = 250;
+/** Largest pause, ms, before a client connects again. */
+export const RECONNECT_MAX_MS = 5_000;

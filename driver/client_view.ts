@@ -1,0 +1,166 @@
+// What a client is shown of the world: committed snapshots become changes for the engine, and what they say of entities that this client
+// owns goes to the core. It keeps the slot table that voice needs; values stay in the link's receiver.
+
+import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
+import type { TimelineTime } from "../protocol/timeline_units.ts";
+import type { Grants } from "../permissions/grants.ts";
+import { Announcer } from "../replication/announcer.ts";
+import type { DecodedSnapshot, SnapshotReceiver } from "../replication/snapshot_receiver.ts";
+import { type ComponentValue, createValue } from "../replication/value.ts";
+import type { EngineOutbox } from "./engine_outbox.ts";
+
+/** What concerns the client's own entities. */
+export interface ViewEvents {
+  /** Does this client own the entity, as far as it knows? */
+  isOwn(id: EntityId): boolean;
+  /** The server says who owns the entity, under which epoch. */
+  adopt(id: EntityId, owner: number, epoch: number): void;
+  /** The server's value for a component of an own entity. */
+  overridden(
+    id: EntityId,
+    component: number,
+    mask: number,
+    value: ComponentValue,
+    time: TimelineTime,
+  ): void;
+  /** An own entity ended. */
+  gone(id: EntityId): void;
+}
+
+/** The remote side of a client's world. */
+export class ClientView {
+  readonly #grants: Grants;
+  readonly #outbox: EngineOutbox;
+  readonly #events: ViewEvents;
+  /** Announced entities by slot. */
+  readonly #bySlot = new Map<number, EntityId>();
+  readonly #scratch: ComponentValue[];
+  #receiver: SnapshotReceiver | undefined;
+  #announcer: Announcer | undefined;
+  #newestTick = 0;
+
+  constructor(grants: Grants, outbox: EngineOutbox, events: ViewEvents) {
+    this.#grants = grants;
+    this.#outbox = outbox;
+    this.#events = events;
+    this.#scratch = grants.components.map((component) => createValue(component));
+  }
+
+  /** Entities announced to the engine. */
+  get size(): number {
+    return this.#bySlot.size;
+  }
+
+  /** Tick of the newest state received. */
+  get newestTick(): number {
+    return this.#newestTick;
+  }
+
+  /** Starts over with a new link; what the engine knows already is told again under the same ids. */
+  begin(receiver: SnapshotReceiver): void {
+    this.#receiver = receiver;
+    this.#announcer = new Announcer({ grants: this.#grants, receiver });
+    this.#bySlot.clear();
+    this.#newestTick = 0;
+  }
+
+  /** An entity that the engine made itself: the server's word about it is a change, not news. */
+  adopt(id: EntityId): void {
+    this.#announcer?.adopt(id);
+    this.#bySlot.set(entitySlot(id), id);
+  }
+
+  /** An entity that the engine despawned itself. */
+  forget(id: EntityId): void {
+    this.#announcer?.forget(id);
+    if (this.#bySlot.get(entitySlot(id)) === id) this.#bySlot.delete(entitySlot(id));
+  }
+
+  /** Time has come as far as this tick on the server, whether or not anything changed. */
+  noteTick(tick: number): void {
+    if (tick > this.#newestTick) this.#newestTick = tick;
+  }
+
+  /** Passes a committed snapshot on to the engine. */
+  apply(snapshot: DecodedSnapshot): void {
+    this.#announcer?.handle(snapshot, {
+      spawn: (id, owner, epoch) => {
+        this.#bySlot.set(entitySlot(id), id);
+        this.#events.adopt(id, owner, epoch);
+        this.#outbox.markSpawn(id);
+      },
+      value: (id, component, mask, value, time) => {
+        if (this.#events.isOwn(id)) this.#events.overridden(id, component, mask, value, time);
+        this.#outbox.markValue(id, component);
+      },
+      hide: (id, component) => {
+        if (!this.#events.isOwn(id)) this.#outbox.markHide(id, component);
+      },
+      remove: (id, component) => {
+        if (!this.#events.isOwn(id)) this.#outbox.markRemove(id, component);
+      },
+      despawn: (id) => {
+        if (this.#bySlot.get(entitySlot(id)) === id) this.#bySlot.delete(entitySlot(id));
+        this.#events.gone(id);
+        this.#outbox.markDespawn(id);
+      },
+      owner: (id, owner, epoch) => {
+        const wasOwn = this.#events.isOwn(id);
+        this.#events.adopt(id, owner, epoch);
+        // The first header of an entity of one's own confirms what the engine knows.
+        if (!wasOwn || !this.#events.isOwn(id)) this.#outbox.markOwner(id);
+      },
+    });
+  }
+
+  /** The entity announced in a slot, or 0. */
+  idAt(slot: number): EntityId {
+    return this.#bySlot.get(slot) ?? NO_ENTITY;
+  }
+
+  /** Whether the engine knows the entity. */
+  isAnnounced(id: EntityId): boolean {
+    return this.#announcer?.isAnnounced(id) ?? false;
+  }
+
+  /** Owner by the newest header, 0 where none is known. */
+  ownerOf(id: EntityId): number {
+    return this.#receiver?.headerOf(id)?.owner ?? 0;
+  }
+
+  /** Epoch by the newest header. */
+  epochOf(id: EntityId): number {
+    return this.#receiver?.headerOf(id)?.epoch ?? 0;
+  }
+
+  /** Newest value received; returns the fields present. */
+  read(id: EntityId, component: number, out: ComponentValue): number {
+    return this.#receiver?.read(id, component, out) ?? 0;
+  }
+
+  /** Sample time of the newest value received. */
+  timeOf(id: EntityId, component: number): TimelineTime {
+    return this.#receiver?.timeOf(id, component) ?? 0;
+  }
+
+  /** Position at a time; false when it is not known. */
+  positionAt(id: EntityId, time: TimelineTime, out: Float64Array): boolean {
+    return this.#receiver?.positionAt(id, time, out) ?? false;
+  }
+
+  /** Calls `fn` with every component value received of an entity. */
+  forEachHeld(
+    id: EntityId,
+    fn: (component: number, value: ComponentValue, time: TimelineTime) => void,
+  ): void {
+    for (const { index } of this.#grants.components) {
+      const value = this.#scratch[index]!;
+      if (this.read(id, index, value) !== 0) fn(index, value, this.timeOf(id, index));
+    }
+  }
+
+  /** Hash of what was received. */
+  hash(id: EntityId): number {
+    return this.#receiver?.hash(id) ?? 0;
+  }
+}

@@ -1,0 +1,264 @@
+// What waits to go to the engine. State is a set of "changed since the last batch" marks, never a queue: a slow engine gets the newest
+// values in one batch when it reads again. Voice drops its oldest, everything else is bounded and counted.
+
+import type { EntityId } from "../protocol/entity_id.ts";
+import type { ComponentRows, Handle, ToEngine } from "../protocol/engine_messages.ts";
+import type { TimelineTime } from "../protocol/timeline_units.ts";
+import {
+  MAX_ENGINE_MESSAGES,
+  MAX_ENGINE_VOICE_FRAMES,
+  MAX_WAITING_EVENTS,
+} from "../protocol/limits.ts";
+import type { Grants } from "../permissions/grants.ts";
+import type { ComponentValue } from "../replication/value.ts";
+import { createValue } from "../replication/value.ts";
+import { RowWriter } from "../replication/row_codec.ts";
+import type { Counters } from "./counters.ts";
+import type { HandleTable } from "./handle_table.ts";
+
+/** Where the outbox takes values from when it builds a batch. */
+export interface StateSource {
+  /** Newest value of a component into `out`; returns the mask of fields it holds, 0 where there is none. */
+  readValue(id: EntityId, component: number, out: ComponentValue): number;
+  /** Sample time of that value. */
+  valueTime(id: EntityId, component: number): TimelineTime;
+  /** Present owner of an entity. */
+  ownerOf(id: EntityId): number;
+  /** Present ownership epoch of an entity. */
+  epochOf(id: EntityId): number;
+}
+
+interface PendingEntity {
+  spawn: boolean;
+  despawn: boolean;
+  owner: boolean;
+  /** Component indices with a new value. */
+  readonly values: Set<number>;
+  readonly removes: Set<number>;
+  readonly hides: Set<number>;
+}
+
+/**
+ * Collects what the engine has to hear.
+ *
+ * Order of calls: any number of marks and pushes, then `poll()` until it returns `undefined`.
+ */
+export class EngineOutbox {
+  readonly #grants: Grants;
+  readonly #handles: HandleTable;
+  readonly #source: StateSource;
+  readonly #counters: Counters;
+  readonly #messages: ToEngine[] = [];
+  readonly #afterState: ToEngine[] = [];
+  readonly #voice: ToEngine[] = [];
+  readonly #pending = new Map<EntityId, PendingEntity>();
+  readonly #writers: RowWriter[];
+  readonly #scratch: ComponentValue[];
+
+  constructor(grants: Grants, handles: HandleTable, source: StateSource, counters: Counters) {
+    this.#grants = grants;
+    this.#handles = handles;
+    this.#source = source;
+    this.#counters = counters;
+    this.#writers = grants.components.map((component) => new RowWriter(component));
+    this.#scratch = grants.components.map((component) => createValue(component));
+  }
+
+  /** True while state waits. */
+  get hasState(): boolean {
+    return this.#pending.size > 0;
+  }
+
+  /** An entity has come to the engine's view; its values are marked apart. */
+  markSpawn(id: EntityId): void {
+    const entity = this.#entity(id);
+    entity.spawn = true;
+    entity.despawn = false;
+  }
+
+  /** An entity has gone for good. A spawn that the engine never heard of takes itself back. */
+  markDespawn(id: EntityId): void {
+    const entity = this.#entity(id);
+    if (entity.spawn && this.#handles.handleOf(id) === 0) {
+      this.#pending.delete(id);
+      return;
+    }
+    entity.values.clear();
+    entity.removes.clear();
+    entity.hides.clear();
+    entity.owner = false;
+    entity.despawn = true;
+  }
+
+  /** A component has a new value, or is back in view. */
+  markValue(id: EntityId, component: number): void {
+    const entity = this.#entity(id);
+    entity.values.add(component);
+    entity.removes.delete(component);
+    entity.hides.delete(component);
+  }
+
+  /** A component was removed. */
+  markRemove(id: EntityId, component: number): void {
+    const entity = this.#entity(id);
+    entity.values.delete(component);
+    entity.hides.delete(component);
+    entity.removes.add(component);
+  }
+
+  /** A component left this peer's view; the engine keeps its last value. */
+  markHide(id: EntityId, component: number): void {
+    const entity = this.#entity(id);
+    entity.values.delete(component);
+    entity.hides.add(component);
+  }
+
+  /** Owner or epoch of an entity changed. */
+  markOwner(id: EntityId): void {
+    this.#entity(id).owner = true;
+  }
+
+  /** Forgets all state that waits: a fresh resync follows. */
+  clearState(): void {
+    this.#pending.clear();
+  }
+
+  /** Queues any other message; the newest is dropped and counted when the engine has not read for long. */
+  push(message: ToEngine): void {
+    if (this.#messages.length >= MAX_ENGINE_MESSAGES) {
+      this.#counters.add("engine.messagesDropped");
+      return;
+    }
+    this.#messages.push(message);
+  }
+
+  /** Queues a message that speaks of entities which may wait in the state: it goes after the batch that tells of them. */
+  pushAfterState(message: ToEngine): void {
+    if (this.#afterState.length >= MAX_WAITING_EVENTS) {
+      this.#counters.add("engine.messagesDropped");
+      return;
+    }
+    this.#afterState.push(message);
+  }
+
+  /** Queues a voice frame; the oldest is dropped and counted when too many wait. */
+  pushVoice(message: ToEngine): void {
+    if (this.#voice.length >= MAX_ENGINE_VOICE_FRAMES) {
+      this.#voice.shift();
+      this.#counters.add("engine.voiceDropped");
+    }
+    this.#voice.push(message);
+  }
+
+  /** Forgets what waits about one entity: the engine itself despawned it. */
+  forget(id: EntityId): void {
+    this.#pending.delete(id);
+  }
+
+  /** The next message; state, as one batch of `tick`, and voice only where the engine has room. `undefined` when nothing is due. */
+  poll(tick: number, withState: boolean, withVoice: boolean): ToEngine | undefined {
+    const message = this.#messages.shift();
+    if (message !== undefined) return message;
+    if (withState && this.#pending.size > 0) return this.#buildBatch(tick);
+    if (this.#pending.size === 0 && this.#afterState.length > 0) return this.#afterState.shift();
+    return withVoice ? this.#voice.shift() : undefined;
+  }
+
+  #entity(id: EntityId): PendingEntity {
+    let entity = this.#pending.get(id);
+    if (entity === undefined) {
+      entity = {
+        spawn: false,
+        despawn: false,
+        owner: false,
+        values: new Set(),
+        removes: new Set(),
+        hides: new Set(),
+      };
+      this.#pending.set(id, entity);
+    }
+    return entity;
+  }
+
+  #buildBatch(tick: number): ToEngine {
+    const spawns: Handle[] = [];
+    const spawnIds: EntityId[] = [];
+    const spawnOwners: number[] = [];
+    const removes: number[] = [];
+    const hides: number[] = [];
+    const despawns: Handle[] = [];
+    const owners: number[] = [];
+    const byComponent: EntityId[][] = this.#grants.components.map(() => []);
+    // Handles of all spawns first, so that references between entities of one batch find theirs.
+    for (const [id, entity] of this.#pending) {
+      if (!entity.spawn || entity.despawn) continue;
+      spawns.push(this.#handles.allot(id));
+      spawnIds.push(id);
+      spawnOwners.push(this.#source.ownerOf(id));
+    }
+    for (const [id, entity] of this.#pending) {
+      const handle = this.#handles.handleOf(id);
+      if (handle === 0) continue;
+      if (entity.despawn) {
+        despawns.push(handle);
+        continue;
+      }
+      for (const component of entity.values) byComponent[component]!.push(id);
+      for (const component of entity.removes) {
+        removes.push(handle, this.#grants.components[component]!.id);
+      }
+      for (const component of entity.hides) {
+        hides.push(handle, this.#grants.components[component]!.id);
+      }
+      if (entity.owner && !entity.spawn) {
+        owners.push(handle, this.#source.ownerOf(id), this.#source.epochOf(id));
+      }
+    }
+    const components: ComponentRows[] = [];
+    byComponent.forEach((ids, index) => {
+      if (ids.length > 0) components.push(...this.#packRows(index, ids));
+    });
+    for (const [id, entity] of this.#pending) {
+      if (entity.despawn) this.#handles.unbindId(id);
+    }
+    this.#pending.clear();
+    return {
+      kind: "batch",
+      tick,
+      spawns: Uint32Array.from(spawns),
+      spawnIds: Uint32Array.from(spawnIds),
+      spawnOwners: Uint32Array.from(spawnOwners),
+      components,
+      removes: Uint32Array.from(removes),
+      hides: Uint32Array.from(hides),
+      despawns: Uint32Array.from(despawns),
+      owners: Uint32Array.from(owners),
+    };
+  }
+
+  #packRows(index: number, ids: readonly EntityId[]): ComponentRows[] {
+    const component = this.#grants.components[index]!;
+    const writer = this.#writers[index]!;
+    const value = this.#scratch[index]!;
+    const handles: number[] = [];
+    const masks: number[] = [];
+    const times: number[] = [];
+    writer.clear();
+    for (const id of ids) {
+      const mask = this.#source.readValue(id, index, value) & component.hostReceiveMask;
+      if (mask === 0) continue;
+      writer.push(mask, value, this.#handles.handleOf);
+      handles.push(this.#handles.handleOf(id));
+      masks.push(mask);
+      times.push(this.#source.valueTime(id, index));
+    }
+    if (handles.length === 0) return [];
+    return [{
+      componentId: component.id,
+      handles: Uint32Array.from(handles),
+      masks: Uint32Array.from(masks),
+      rows: writer.finish(),
+      times: Float64Array.from(times),
+    }];
+  }
+}

@@ -1,0 +1,145 @@
+// Events between engines: from an engine's row to bytes on the control stream, and back once the state they speak of has arrived. Every
+// event is judged by the gate on its way out and on its way in. It keeps no peers; the cores say who receives.
+
+import type { ToDriver, ToEngine } from "../protocol/engine_messages.ts";
+import type { EntityId } from "../protocol/entity_id.ts";
+import { Fault } from "../protocol/faults.ts";
+import { MAX_EVENT_BYTES } from "../protocol/limits.ts";
+import { Reader } from "../protocol/reader.ts";
+import { tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
+import { Writer } from "../protocol/writer.ts";
+import { Rule } from "../permissions/rule.ts";
+import type { EventGrant, Grants } from "../permissions/grants.ts";
+import { FieldCodec } from "../replication/field_codec.ts";
+import { RowReader, RowWriter } from "../replication/row_codec.ts";
+import { type ComponentValue, createValue } from "../replication/value.ts";
+import type { WaitingEvent } from "../session/event_queue.ts";
+import type { HandleTable } from "./handle_table.ts";
+
+/** An event out of an engine's row: its value, quantised, references as network ids. */
+export interface OutgoingEvent {
+  readonly grant: EventGrant;
+  readonly value: ComponentValue;
+}
+
+/** An event that waits for its state. */
+export interface PendingEvent extends WaitingEvent {
+  readonly event: IncomingEvent;
+  readonly time: TimelineTime;
+}
+
+/** An event out of a peer's bytes. */
+export interface IncomingEvent {
+  readonly grant: EventGrant;
+  readonly value: ComponentValue;
+  /** Entities it names, without nulls. */
+  readonly entities: readonly EntityId[];
+}
+
+/** Codec of all declared events. */
+export class EventCodec {
+  readonly #byId: ReadonlyMap<number, EventGrant>;
+  readonly #codecs: readonly FieldCodec[];
+  readonly #handles: HandleTable;
+  readonly #writer = new Writer(256);
+
+  constructor(grants: Grants, handles: HandleTable) {
+    this.#byId = new Map(grants.events.map((event) => [event.id, event]));
+    this.#codecs = grants.events.map((event) =>
+      new FieldCodec({ ...event, allFields: allFields(event) })
+    );
+    this.#handles = handles;
+  }
+
+  /** Reads an engine's row. A string of `Rule` says why it is refused. */
+  fromEngine(message: Extract<ToDriver, { kind: "event" }>): OutgoingEvent | Rule {
+    const grant = this.#byId.get(message.eventId);
+    if (grant === undefined) return Rule.Undeclared;
+    const value = createValue(grant);
+    const reader = new RowReader(grant, message.row, 1);
+    const result = reader.next(allFields(grant), value, (handle) => {
+      const id = this.#handles.idOf(handle);
+      return id === 0 ? -1 : id;
+    });
+    if (result.status !== "row") return Rule.Format;
+    return result.badFields === 0 ? { grant, value } : Rule.Range;
+  }
+
+  /** Bytes of a value for one receiver; references to entities that `isVisible` denies are sent as null. */
+  encode(
+    grant: EventGrant,
+    value: ComponentValue,
+    isVisible: (id: EntityId) => boolean,
+  ): Uint8Array | undefined {
+    const hidden: [number, number][] = [];
+    for (const field of grant.fields) {
+      if (field.kind !== "entity") continue;
+      const id = value.lanes[field.laneOffset]! >>> 0;
+      if (id !== 0 && !isVisible(id)) {
+        hidden.push([field.laneOffset, value.lanes[field.laneOffset]!]);
+        value.lanes[field.laneOffset] = 0;
+      }
+    }
+    this.#writer.clear();
+    if (grant.fields.length > 0) {
+      this.#codecs[grant.index]!.encodeAbsolute(this.#writer, value, allFields(grant));
+    }
+    for (const [lane, id] of hidden) value.lanes[lane] = id;
+    const bytes = this.#writer.finish();
+    return bytes.length <= MAX_EVENT_BYTES ? bytes : undefined;
+  }
+
+  /** Reads a peer's bytes. */
+  decode(eventId: number, payload: Uint8Array): IncomingEvent | Fault {
+    const grant = this.#byId.get(eventId);
+    if (grant === undefined) return Fault.UnknownId;
+    const reader = new Reader(payload);
+    const value = createValue(grant);
+    const mask = grant.fields.length > 0
+      ? this.#codecs[grant.index]!.decodeAbsolute(reader, value)
+      : 0;
+    const fault = reader.finish();
+    if (fault !== undefined) return fault;
+    if (mask !== allFields(grant)) return Fault.NonCanonical;
+    const entities: EntityId[] = [];
+    for (const field of grant.fields) {
+      if (field.kind !== "entity") continue;
+      const id = value.lanes[field.laneOffset]! >>> 0;
+      if (id !== 0) entities.push(id);
+    }
+    return { grant, value, entities };
+  }
+
+  /** What a queue needs to hold the event until its state has come. */
+  pending(event: IncomingEvent, from: number, time: TimelineTime): PendingEvent {
+    const { id, waitMs, late } = event.grant;
+    return {
+      event,
+      time,
+      eventId: id,
+      from,
+      tick: tickOf(time),
+      entities: event.entities,
+      waitMs,
+      late,
+    };
+  }
+
+  /** The message for an engine. References to entities it does not know are null. */
+  toEngine(event: IncomingEvent, from: number, time: TimelineTime, late: boolean): ToEngine {
+    const writer = new RowWriter(event.grant);
+    writer.push(allFields(event.grant), event.value, this.#handles.handleOf);
+    return {
+      kind: "event",
+      eventId: event.grant.id,
+      from,
+      time,
+      late,
+      row: writer.finish(),
+    };
+  }
+}
+
+function allFields(grant: EventGrant): number {
+  return (1 << grant.fields.length) - 1;
+}

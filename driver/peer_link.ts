@@ -1,0 +1,334 @@
+// One peer's datagrams, both ways: header, acknowledgements, round-trip time, and the sections of one send slot packed together.
+// It checks a whole datagram before anything of it counts; what the contents mean is decided by the core that owns it.
+
+import { AckTracker } from "../protocol/ack_tracker.ts";
+import {
+  isSameWorldEpoch,
+  readHeader,
+  readSections,
+  SECTION_HEADER_BYTES,
+  SectionType,
+  timeFromWire,
+  writeHeader,
+  writeSection,
+} from "../protocol/datagram.ts";
+import { Fault, faultName } from "../protocol/faults.ts";
+import {
+  DATAGRAM_HEADER_BYTES,
+  MAX_DATAGRAM_BYTES,
+  MAX_DATAGRAMS_PER_TICK,
+  MAX_FAULTS_PER_S,
+  MAX_PEER_DATAGRAMS_PER_S,
+  MAX_QUEUED_MESSAGES,
+  MAX_QUEUED_VOICE_FRAMES,
+  MAX_SECTION_BYTES,
+} from "../protocol/limits.ts";
+import { Reader } from "../protocol/reader.ts";
+import { SentLog } from "../protocol/sent_log.ts";
+import { unwrap16 } from "../protocol/sequence.ts";
+import { tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
+import { Writer } from "../protocol/writer.ts";
+import { RateLimiter } from "../permissions/rate_limiter.ts";
+import type { DecodedSnapshot, SnapshotReceiver } from "../replication/snapshot_receiver.ts";
+import type { SnapshotSender } from "../replication/snapshot_sender.ts";
+import type { Connection } from "../transport/connection.ts";
+import { readVoiceSection, type VoiceFrame, VoiceSectionWriter } from "../voice/voice_section.ts";
+import type { Counters } from "./counters.ts";
+
+/** One unreliable channel message. */
+export interface ChannelMessage {
+  /** Declared channel id. */
+  readonly channelId: number;
+  /** Its bytes. */
+  readonly body: Uint8Array;
+}
+
+/** A datagram that was found good as a whole. Valid until the next one is handled. */
+export interface ReceivedDatagram {
+  /** The sender's timeline time at sending. */
+  readonly time: TimelineTime;
+  /** State, decoded and held already. */
+  readonly snapshot: DecodedSnapshot | undefined;
+  /** Voice frames. */
+  readonly voice: readonly VoiceFrame[];
+  /** Unreliable channel messages. */
+  readonly messages: readonly ChannelMessage[];
+  /** Round-trip time measured by its acknowledgement, ms. */
+  readonly rttMs: number | undefined;
+}
+
+/** What a link needs. */
+export interface PeerLinkOptions {
+  /** The connection it sends on. */
+  readonly connection: Connection;
+  /** Outgoing state. */
+  readonly sender: SnapshotSender;
+  /** Incoming state. */
+  readonly receiver: SnapshotReceiver;
+  /** World epoch that both ends agreed on. */
+  readonly worldEpoch: number;
+  /** Bytes a second of state to this peer, at most. */
+  readonly bytesPerSecond: number;
+  /** Ticks a second. */
+  readonly tickHz: number;
+  /** Where faults and traffic are counted. */
+  readonly counters: Counters;
+}
+
+/**
+ * The datagrams of one joined peer.
+ *
+ * Order of calls: `handleDatagram` for each one received; `queue*` any time; `sendSlot` once a tick with state, and in between
+ * whenever `dueMs` has come.
+ */
+export class PeerLink {
+  readonly #connection: Connection;
+  readonly #sender: SnapshotSender;
+  readonly #receiver: SnapshotReceiver;
+  readonly #options: PeerLinkOptions;
+  readonly #counters: Counters;
+  readonly #acks = new AckTracker();
+  readonly #sent: SentLog;
+  readonly #faultLimit = new RateLimiter({ rateHz: MAX_FAULTS_PER_S, maxKeys: 1 });
+  readonly #datagramLimit = new RateLimiter({ rateHz: MAX_PEER_DATAGRAMS_PER_S, maxKeys: 1 });
+  readonly #voice: VoiceFrame[] = [];
+  readonly #messages: ChannelMessage[] = [];
+  readonly #voiceWriter = new VoiceSectionWriter();
+  readonly #snapshotWriter = new Writer(MAX_DATAGRAM_BYTES);
+  readonly #writer = new Writer(MAX_DATAGRAM_BYTES);
+  #budgetBytes = 0;
+  #budgetMs = 0;
+  #newestTime: TimelineTime;
+  #dueMs = Infinity;
+
+  constructor(options: PeerLinkOptions, time: TimelineTime, nowMs: number) {
+    this.#options = options;
+    this.#connection = options.connection;
+    this.#sender = options.sender;
+    this.#receiver = options.receiver;
+    this.#counters = options.counters;
+    this.#sent = new SentLog(1000 / options.tickHz);
+    this.#newestTime = time;
+    this.#budgetBytes = options.bytesPerSecond / options.tickHz;
+    this.#budgetMs = nowMs;
+  }
+
+  /** Smoothed round-trip time, ms. */
+  get rttMs(): number {
+    return this.#sent.rtt.smoothedMs;
+  }
+
+  /** Newest timeline time the peer sent: state up to its tick has arrived, or is being repeated. */
+  get newestTime(): TimelineTime {
+    return this.#newestTime;
+  }
+
+  /** When a datagram should go although no state slot has come: voice or messages wait, or an acknowledgement is overdue. */
+  get dueMs(): number {
+    return this.#acks.isAckOverdue ? 0 : this.#dueMs;
+  }
+
+  /** Queues a voice frame to go no later than `dueMs`; the oldest is dropped when too many wait. */
+  queueVoice(frame: VoiceFrame, dueMs: number): void {
+    if (this.#voice.length >= MAX_QUEUED_VOICE_FRAMES) {
+      this.#voice.shift();
+      this.#counters.add("voice.dropped");
+    }
+    this.#voice.push(frame);
+    this.#dueMs = Math.min(this.#dueMs, dueMs);
+  }
+
+  /** Queues an unreliable message to go no later than `dueMs`; false when it can never fit or too many wait. */
+  queueMessage(channelId: number, body: Uint8Array, dueMs: number): boolean {
+    const room = this.#connection.maxDatagramSize - DATAGRAM_HEADER_BYTES - SECTION_HEADER_BYTES -
+      2;
+    if (body.length > room || this.#messages.length >= MAX_QUEUED_MESSAGES) return false;
+    this.#messages.push({ channelId, body });
+    this.#dueMs = Math.min(this.#dueMs, dueMs);
+    return true;
+  }
+
+  /**
+   * Checks one datagram whole, then holds its state and takes its acknowledgements. `undefined`: it was dropped and counted.
+   *
+   * Order: size, rate, header, repeat, world epoch, section frames, acknowledgement, bodies.
+   */
+  handleDatagram(bytes: Uint8Array, nowMs: number): ReceivedDatagram | undefined {
+    this.#counters.add("net.bytesIn", bytes.length);
+    this.#counters.add("net.datagramsIn");
+    if (bytes.length > MAX_DATAGRAM_BYTES) return this.#drop(Fault.OutOfRange, nowMs);
+    if (!this.#datagramLimit.take(0, nowMs)) return this.#drop(Fault.Flood, nowMs);
+    const reader = new Reader(bytes);
+    const header = readHeader(reader);
+    if (header === undefined) return this.#drop(reader.fault!, nowMs);
+    const sequence = unwrap16(header.sequence, Math.max(0, this.#acks.largest));
+    if (this.#acks.check(sequence) !== "new") {
+      // The network may repeat a datagram; that is nobody's fault.
+      this.#counters.add("net.repeatedDatagrams");
+      return undefined;
+    }
+    if (!isSameWorldEpoch(header.worldEpoch, this.#options.worldEpoch)) {
+      this.#counters.add("net.otherEpochDatagrams");
+      return undefined;
+    }
+    const time = timeFromWire(header.tick, header.sub, tickOf(this.#newestTime));
+    if (time < 0) return this.#drop(Fault.OutOfRange, nowMs);
+    const sections = readSections(reader);
+    if (sections === undefined) return this.#drop(reader.fault!, nowMs);
+    if (header.ack !== undefined) {
+      const fault = this.#sent.checkAck(header.ack);
+      if (fault !== undefined) return this.#drop(fault, nowMs);
+    }
+    const messages: ChannelMessage[] = [];
+    for (const body of sections.channels) {
+      const section = new Reader(body);
+      const channelId = section.varint();
+      if (section.fault !== undefined) return this.#drop(section.fault, nowMs);
+      messages.push({ channelId, body: section.bytes(section.remainingBits >>> 3) });
+    }
+    let voice: readonly VoiceFrame[] = [];
+    if (sections.voice !== undefined) {
+      const section = new Reader(sections.voice);
+      const frames = readVoiceSection(section, time, { allowSealed: false });
+      if (frames === undefined) return this.#drop(section.fault!, nowMs);
+      voice = frames;
+    }
+    let snapshot: DecodedSnapshot | undefined;
+    if (sections.snapshot !== undefined) {
+      const section = new Reader(sections.snapshot);
+      snapshot = this.#receiver.decode(section, tickOf(time));
+      if (snapshot === undefined) return this.#drop(section.fault ?? Fault.NonCanonical, nowMs);
+      this.#receiver.commit(snapshot);
+    }
+    const asksForAck = sections.snapshot !== undefined || sections.voice !== undefined ||
+      sections.channels.length > 0;
+    this.#acks.handleReceived(sequence, nowMs, asksForAck);
+    if (time > this.#newestTime) this.#newestTime = time;
+    let rttMs: number | undefined;
+    if (header.ack !== undefined) {
+      const result = this.#sent.handleAck(header.ack, nowMs);
+      for (const acked of result.newlyAcked) this.#sender.handleAcked(acked);
+      for (const lost of result.lost) this.#lose(lost);
+      rttMs = result.rttSampleMs;
+    }
+    return { time, snapshot, voice, messages, rttMs };
+  }
+
+  /** Sends what is due: voice and messages always, state when `withState`, a bare acknowledgement when nothing else goes. */
+  sendSlot(time: TimelineTime, nowMs: number, withState: boolean): void {
+    for (const lost of this.#sent.pollLost(nowMs)) this.#lose(lost);
+    this.#sender.setRttTicks(this.rttMs * this.#options.tickHz / 1000);
+    this.#earnBudget(nowMs);
+    let state = withState;
+    for (let i = 0; i < MAX_DATAGRAMS_PER_TICK; i++) {
+      const wantsAck = i === 0 && (withState ? this.#acks.needsAck : this.#acks.isAckOverdue);
+      const sent = this.#sendOne(time, nowMs, state && this.#maySendState(), wantsAck);
+      if (!sent) break;
+      if (sent === "no state" && this.#voice.length === 0 && this.#messages.length === 0) {
+        state = false;
+      }
+    }
+    this.#dueMs = this.#voice.length > 0 || this.#messages.length > 0 ? nowMs : Infinity;
+  }
+
+  #sendOne(
+    time: TimelineTime,
+    nowMs: number,
+    state: boolean,
+    wantsAck: boolean,
+  ): "state" | "no state" | false {
+    const limit = Math.min(this.#connection.maxDatagramSize, MAX_DATAGRAM_BYTES);
+    const sequence = this.#sent.nextSequence;
+    let room = limit - DATAGRAM_HEADER_BYTES;
+    let voiceBody: Uint8Array | undefined;
+    if (this.#voice.length > 0) {
+      this.#voiceWriter.begin(time);
+      let taken = 0;
+      while (
+        taken < this.#voice.length &&
+        this.#voiceWriter.tryAdd(
+          this.#voice[taken]!,
+          Math.min(room - SECTION_HEADER_BYTES, MAX_SECTION_BYTES),
+        )
+      ) taken += 1;
+      this.#voice.splice(0, Math.max(taken, 1));
+      if (taken > 0) {
+        voiceBody = this.#voiceWriter.finish();
+        room -= SECTION_HEADER_BYTES + voiceBody.length;
+      } else {
+        this.#counters.add("voice.dropped");
+      }
+    }
+    const bodies: Uint8Array[] = [];
+    while (this.#messages.length > 0 && bodies.length < 8) {
+      const message = this.#messages[0]!;
+      const body = new Writer(message.body.length + 4);
+      body.varint(message.channelId);
+      body.bytes(message.body);
+      if (body.byteLength + SECTION_HEADER_BYTES > room) break;
+      room -= body.byteLength + SECTION_HEADER_BYTES;
+      bodies.push(body.finish());
+      this.#messages.shift();
+    }
+    let hasState = false;
+    this.#snapshotWriter.clear();
+    if (state && room > SECTION_HEADER_BYTES + 16) {
+      const bits = Math.min(room - SECTION_HEADER_BYTES, MAX_SECTION_BYTES) * 8;
+      hasState = this.#sender.writeSection(this.#snapshotWriter, bits, tickOf(time), sequence);
+    }
+    const hasSections = hasState || voiceBody !== undefined || bodies.length > 0;
+    if (!hasSections && !wantsAck) return false;
+    const w = this.#writer;
+    w.clear();
+    writeHeader(w, {
+      sequence,
+      worldEpoch: this.#options.worldEpoch,
+      time,
+      ack: this.#acks.writeBlock(nowMs),
+    });
+    if (hasState) writeSection(w, SectionType.Snapshot, this.#snapshotWriter.view());
+    if (voiceBody !== undefined) writeSection(w, SectionType.Voice, voiceBody);
+    for (const body of bodies) writeSection(w, SectionType.Channel, body);
+    const bytes = w.finish();
+    this.#sent.add(sequence, nowMs, bytes.length, hasSections);
+    this.#budgetBytes -= bytes.length;
+    this.#counters.add("net.bytesOut", bytes.length);
+    this.#counters.add("net.datagramsOut");
+    if (!this.#connection.sendDatagram(bytes)) this.#counters.add("net.sendDropped");
+    return hasState ? "state" : hasSections ? "no state" : false;
+  }
+
+  /** State waits while the second's bytes are spent or more is under way than a round trip carries: nothing stale is ever queued. */
+  #maySendState(): boolean {
+    const { bytesPerSecond, tickHz } = this.#options;
+    const windowMs = this.rttMs + 2000 / tickHz;
+    return this.#budgetBytes > 0 &&
+      this.#sent.inFlightBytes < Math.max(bytesPerSecond * windowMs / 1000, 4 * MAX_DATAGRAM_BYTES);
+  }
+
+  #earnBudget(nowMs: number): void {
+    const { bytesPerSecond } = this.#options;
+    const earned = bytesPerSecond * Math.max(0, nowMs - this.#budgetMs) / 1000;
+    this.#budgetBytes = Math.min(this.#budgetBytes + earned, bytesPerSecond / 4);
+    this.#budgetMs = nowMs;
+  }
+
+  #lose(sequence: number): void {
+    this.#counters.add("net.lostDatagrams");
+    this.#sender.handleLost(sequence);
+  }
+
+  #drop(fault: Fault, nowMs: number): undefined {
+    this.countFault(fault, nowMs);
+    return undefined;
+  }
+
+  /** Counts a fault of this peer; above what a bad path makes, the connection ends. */
+  countFault(fault: Fault, nowMs: number): void {
+    this.#counters.add(`fault.${faultName(fault)}`);
+    if (!this.#faultLimit.take(0, nowMs)) {
+      this.#counters.add("net.floodingPeersDropped");
+      this.#connection.close(Fault.Flood, "too many faulty messages");
+    }
+  }
+}

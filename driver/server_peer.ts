@@ -1,0 +1,104 @@
+// What a server keeps of one peer: its connection and control stream before and after joining, its link, and what it has been given.
+// It decides nothing; `server_core.ts` and its helpers do.
+
+import type { ControlMessage } from "../protocol/control_messages.ts";
+import { encodeControl } from "../protocol/control_messages.ts";
+import { ControlFrames, encodeControlFrame } from "../protocol/control_frames.ts";
+import type { EntityId } from "../protocol/entity_id.ts";
+import { MAX_DENIAL_REPORTS_PER_S } from "../protocol/limits.ts";
+import type { Connection, Stream } from "../transport/connection.ts";
+import { RateLimiter } from "../permissions/rate_limiter.ts";
+import type { Grants } from "../permissions/grants.ts";
+import type { SnapshotReceiver } from "../replication/snapshot_receiver.ts";
+import type { SnapshotSender } from "../replication/snapshot_sender.ts";
+import { EventQueue } from "../session/event_queue.ts";
+import type { PendingEvent } from "./event_router.ts";
+import type { ChannelPeer } from "./channel_router.ts";
+import type { PeerLink } from "./peer_link.ts";
+
+/** A connection that has not joined yet. */
+export interface HalfJoined {
+  readonly connection: Connection;
+  readonly frames: ControlFrames;
+  control: Stream | undefined;
+  readonly deadlineMs: number;
+  /** Set once it has joined. */
+  peer: ServerPeer | undefined;
+}
+
+/** A spawn whose component values have not all arrived. */
+export interface PendingSpawn {
+  readonly components: readonly number[];
+  readonly expiresTick: number;
+}
+
+/** One joined peer. */
+export class ServerPeer implements ChannelPeer {
+  readonly peer: number;
+  readonly connection: Connection;
+  readonly control: Stream;
+  readonly link: PeerLink;
+  readonly sender: SnapshotSender;
+  readonly receiver: SnapshotReceiver;
+  readonly events: EventQueue<PendingEvent>;
+  /** Ids handed to the peer and not used by it yet. */
+  readonly freeIds: Set<EntityId>;
+  readonly pendingSpawns = new Map<EntityId, PendingSpawn>();
+  /** Event rates, one limiter an event type. */
+  readonly eventLimits: RateLimiter[];
+  /** How often the peer is told of denials. */
+  readonly denialLimit = new RateLimiter({ rateHz: MAX_DENIAL_REPORTS_PER_S, maxKeys: 1 });
+  role: number;
+  grantEpoch: number;
+  /** The entity whose position is this peer's point of view, 0 while it has none. */
+  viewpoint: EntityId = 0;
+  readonly localRole = 0;
+
+  constructor(options: {
+    peer: number;
+    role: number;
+    connection: Connection;
+    control: Stream;
+    link: PeerLink;
+    sender: SnapshotSender;
+    receiver: SnapshotReceiver;
+    grants: Grants;
+    freeIds: Set<EntityId>;
+    grantEpoch: number;
+  }) {
+    this.peer = options.peer;
+    this.role = options.role;
+    this.connection = options.connection;
+    this.control = options.control;
+    this.link = options.link;
+    this.sender = options.sender;
+    this.receiver = options.receiver;
+    this.freeIds = options.freeIds;
+    this.grantEpoch = options.grantEpoch;
+    this.events = new EventQueue<PendingEvent>();
+    const { grants } = options;
+    this.eventLimits = grants.events.map(({ rateHz }) => new RateLimiter({ rateHz, maxKeys: 1 }));
+  }
+
+  get remoteRole(): number {
+    return this.role;
+  }
+
+  openStream(): Stream {
+    return this.connection.openStream();
+  }
+
+  queueMessage(channelId: number, body: Uint8Array): boolean {
+    return this.link.queueMessage(channelId, body, 0);
+  }
+
+  /** Sends one control message. */
+  tell(message: ControlMessage): void {
+    sendControl(this.control, message);
+  }
+}
+
+/** Frames and writes one control message. */
+export function sendControl(stream: Stream, message: ControlMessage): void {
+  stream.write(encodeControlFrame(encodeControl(message)));
+}

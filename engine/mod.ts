@@ -1,0 +1,24 @@
+/**
+ * What an engine links against: the link to its driver, the world it must bring, and a small world to begin with.
+ *
+ * @module
+ */
+
+export { type ConnectOrder, type DenialReport, type Handle } from "../protocol/engine_messages.ts";
+export { ALL_PEERS, SERVER_PEER } from "../protocol/engine_messages.ts";
+export { Channel } from "./channels.ts";
+export { EngineLink, type EngineLinkOptions } from "./engine_link.ts";
+export type { Hello } from "./hello_check.ts";
+export { EngineCallbacks, type EventInfo, type JoinedInfo, type VoiceInfo } from "./link_events.ts";
+export type { LinkCounters, LinkRole } from "./link_state.ts";
+export {
+  EngineSocketError,
+  listenForDriver,
+  ListeningEngineLink,
+  type ListenOptions,
+} from "./listen.ts";
+export { FIRST_LOCAL_HANDLE, ReferenceWorld } from "./reference_world.ts";
+export type { ChangeTime } from "./state_receiver.ts";
+export type { Components } from "./state_sender.ts";
+export type { ComponentValues, FieldValue } from "./values.ts";
+export type { ChangeVisitor, WorldAdapter } from "./world_adapter.ts";

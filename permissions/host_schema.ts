@@ -1,0 +1,96 @@
+// The `host` part of the manifest, declared once: what belongs to one driver on one machine and is never sent. It can only take rights
+// of the world away; there is no key that adds one. Rules that span several keys are in `host_rules.ts`.
+
+import { z } from "zod";
+import {
+  DEFAULT_PEER_BYTES_PER_S,
+  MAX_CONNECT_ENDPOINTS,
+  MAX_HEAP_MB,
+  MAX_NAME_BYTES,
+  MAX_PATH_BYTES,
+  MAX_PEER_BYTES_PER_S,
+  MAX_RETENTION_S,
+  MIN_HEAP_MB,
+  MIN_PEER_BYTES_PER_S,
+} from "../protocol/limits.ts";
+
+const path = z.string().min(1).max(MAX_PATH_BYTES).regex(
+  /^[^\0,]*$/,
+  "a path with a comma cannot be named in a permission flag; rename it",
+);
+const endpoint = z.string().min(3).max(300);
+const taken = z.literal(true);
+const fieldsTaken = z.union([taken, z.array(z.string()).min(1)]);
+const messageDeny = z.strictObject({
+  send: taken.optional().describe("True: nothing of it leaves this host."),
+  receive: taken.optional().describe("True: nothing of it enters this host."),
+});
+
+/** Where a server's certificate comes from. */
+export const certificateSchema = z.union([
+  z.strictObject({
+    mode: z.literal("development").describe(
+      "A self-signed certificate made at start that lives in memory only; its hash goes to the engine.",
+    ),
+  }),
+  z.strictObject({
+    certFile: path.describe("PEM file with the certificate chain, leaf first."),
+    keyFile: path.describe("PEM file with the private key (PKCS #8)."),
+  }),
+]);
+
+/** The part of the manifest that belongs to one driver. */
+export const hostSchema = z.strictObject({
+  role: z.enum(["server", "client", "loopback"]).describe(
+    '"server": its engine holds world authority and peers connect to it. "client": connects. "loopback": no network.',
+  ),
+  engineSocket: path.describe(
+    "Unix socket on which the engine listens and to which the driver connects; absolute, or relative to the manifest's folder.",
+  ),
+  listen: endpoint.optional().describe('Server: address it listens on, such as "127.0.0.1:4433".'),
+  connect: z.array(endpoint).min(1).max(MAX_CONNECT_ENDPOINTS).optional().describe(
+    'Client: every "host:port" it may ever connect to; the first is the default.',
+  ),
+  certificate: certificateSchema.optional().describe(
+    'Server: {"mode": "development"}, or the PEM files "certFile" and "keyFile".',
+  ),
+  pin: z.string().regex(/^[0-9a-f]{64}$/, "write 64 lower-case hexadecimal digits").optional()
+    .describe(
+      "Client: SHA-256 of the server's certificate (DER), 64 lower-case hexadecimal digits.",
+    ),
+  caFile: path.optional().describe(
+    "Client: PEM file of the authority that signed the server's certificate.",
+  ),
+  limits: z.strictObject({
+    peerBytesPerSecond: z.int().min(MIN_PEER_BYTES_PER_S).max(MAX_PEER_BYTES_PER_S)
+      .default(DEFAULT_PEER_BYTES_PER_S).describe("Bytes a second sent to one peer, at most."),
+    heapMb: z.int().min(MIN_HEAP_MB).max(MAX_HEAP_MB).optional().describe(
+      "Bound of the script heap, MB; array buffers are not counted. Left out: the runtime's own.",
+    ),
+  }).default({ peerBytesPerSecond: DEFAULT_PEER_BYTES_PER_S }).describe("Bounds of this host."),
+  privacy: z.strictObject({
+    retentionSeconds: z.int().min(0).max(MAX_RETENTION_S).default(60).describe(
+      "How long log entries (never contents) stay in memory; nothing is written to disk.",
+    ),
+  }).default({ retentionSeconds: 60 }).describe("What this host keeps."),
+  deny: z.strictObject({
+    components: z.record(
+      z.string().max(MAX_NAME_BYTES),
+      z.strictObject({
+        send: fieldsTaken.optional().describe("True, or the fields that do not leave this host."),
+        receive: fieldsTaken.optional().describe(
+          "True, or the fields that do not enter this host.",
+        ),
+      }),
+    ).default({}).describe("By component name."),
+    events: z.record(z.string().max(MAX_NAME_BYTES), messageDeny).default({}).describe(
+      "By event name.",
+    ),
+    channels: z.record(z.string().max(MAX_NAME_BYTES), messageDeny).default({}).describe(
+      "By channel name.",
+    ),
+    voice: messageDeny.optional().describe("Voice of all entities."),
+  }).default({ components: {}, events: {}, channels: {} }).describe(
+    "What this host takes away from the rights of the world.",
+  ),
+});

@@ -1,0 +1,281 @@
+// The `world` part of the manifest, declared once: types, validation, defaults and documentation come from here. Rules that span
+// several keys are in `world_rules.ts`. Every side of a world has the same `world`; nothing in it names a machine or a path.
+
+import { z } from "zod";
+import {
+  MAX_CHANNEL_MESSAGE_BYTES,
+  MAX_CHANNEL_RATE_HZ,
+  MAX_CHANNELS,
+  MAX_COMPONENT_RATE_HZ,
+  MAX_COMPONENTS,
+  MAX_DECLARED_ID,
+  MAX_ENTITIES,
+  MAX_ENUM_NAMES,
+  MAX_EVENT_RATE_HZ,
+  MAX_EVENT_WAIT_MS,
+  MAX_EVENTS,
+  MAX_FIELD_BYTES,
+  MAX_HISTORY_MS,
+  MAX_INTEREST_RADIUS,
+  MAX_NAME_BYTES,
+  MAX_OPEN_CHANNELS,
+  MAX_PEERS,
+  MAX_QUAT_BITS,
+  MAX_RESUME_MS,
+  MAX_ROLES,
+  MAX_TICK_HZ,
+  MAX_UNRELIABLE_MESSAGE_BYTES,
+  MAX_VOICE_FRAME_BYTES,
+  MAX_VOICE_RATE_HZ,
+  MIN_HISTORY_MS,
+  MIN_QUAT_BITS,
+} from "../protocol/limits.ts";
+
+/** Ticks a second of a world that does not say. */
+export const DEFAULT_TICK_HZ = 30;
+/** Entities of one peer in a world that does not say. */
+export const DEFAULT_ENTITIES_PER_PEER = 64;
+
+const IDENTIFIER = /^[A-Za-z][A-Za-z0-9_]*$/;
+const identifier = z.string().min(1).max(MAX_NAME_BYTES).regex(
+  IDENTIFIER,
+  "write a letter, then letters, digits and _",
+);
+const declaredId = z.int().min(1).max(MAX_DECLARED_ID);
+const roleList = z.array(z.string()).max(MAX_ROLES + 2);
+const rate = (limit: number) => z.number().positive().max(limit);
+
+const id = declaredId.describe(
+  `Number on the wire, 1 to ${MAX_DECLARED_ID}; unique among its kind and never used again for another meaning.`,
+);
+const componentName = identifier.describe(
+  "Name for people, scripts and denials: a letter, then letters, digits and _.",
+);
+const fieldAccess = {
+  read: roleList.optional().describe(
+    "Narrows who may read this one field: part of the component's `read`.",
+  ),
+  write: roleList.optional().describe(
+    "Narrows who may write this one field: part of the component's `write`.",
+  ),
+};
+const integer = <T extends string>(type: T, low: number, high: number, text: string) =>
+  z.strictObject({
+    type: z.literal(type).describe(text),
+    min: z.int().min(low).max(high).default(low).describe("Smallest value."),
+    max: z.int().min(low).max(high).default(high).describe("Largest value."),
+    ...fieldAccess,
+  });
+const range = {
+  min: z.number().describe("Smallest value, world units (vec3: of each axis)."),
+  max: z.number().describe(
+    "Largest value; `max - min` is a whole number of steps of `precision`.",
+  ),
+  precision: z.number().positive().describe(
+    "Step to which values are rounded, world units; at most 4,194,304 steps from zero to either end, so that a 32-bit float holds each.",
+  ),
+};
+const maxBytes = z.int().min(1).max(MAX_FIELD_BYTES);
+
+/** One field of a component or an event. */
+export const fieldSchema = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("bool").describe("True or false: one bit."), ...fieldAccess }),
+  integer("u8", 0, 0xff, "Whole number 0 to 255, or the declared part of it."),
+  integer("u16", 0, 0xffff, "Whole number 0 to 65,535, or the declared part of it."),
+  integer("u32", 0, 0xffff_ffff, "Whole number 0 to 4,294,967,295, or the declared part of it."),
+  integer(
+    "i32",
+    -0x8000_0000,
+    0x7fff_ffff,
+    "Whole number -2,147,483,648 to 2,147,483,647, or the declared part of it.",
+  ),
+  z.strictObject({
+    type: z.literal("f32").describe("Number within a range, in steps."),
+    ...range,
+    ...fieldAccess,
+  }),
+  z.strictObject({
+    type: z.literal("vec3").describe("Three numbers within one range, in steps."),
+    ...range,
+    ...fieldAccess,
+  }),
+  z.strictObject({
+    type: z.literal("quat").describe("Unit quaternion, sent as its three smallest components."),
+    bits: z.int().min(MIN_QUAT_BITS).max(MAX_QUAT_BITS).default(10).describe(
+      "Bits of each of the three components; 10 keep the angle within about 0.1 degrees.",
+    ),
+    ...fieldAccess,
+  }),
+  z.strictObject({
+    type: z.literal("string").describe("UTF-8 text."),
+    maxBytes: maxBytes.describe("Most bytes of the text in UTF-8."),
+    ...fieldAccess,
+  }),
+  z.strictObject({
+    type: z.literal("bytes").describe("Bytes that mean nothing to the driver."),
+    maxBytes: maxBytes.describe("Most bytes."),
+    ...fieldAccess,
+  }),
+  z.strictObject({
+    type: z.literal("enum").describe("One of the declared names, sent as its number."),
+    values: z.array(
+      z.string().min(1).max(MAX_NAME_BYTES).regex(
+        /^[A-Za-z0-9][A-Za-z0-9_-]*$/,
+        "write a letter or digit, then letters, digits, _ and -",
+      ),
+    )
+      .min(1).max(MAX_ENUM_NAMES).describe("Names in the order of their numbers, from 0; unique."),
+    ...fieldAccess,
+  }),
+  z.strictObject({
+    type: z.literal("entity").describe("Reference to an entity, or to none."),
+    ...fieldAccess,
+  }),
+]);
+
+const fields = z.record(identifier, fieldSchema).describe(
+  "Fields by name; their order here is their order on the wire, so it is part of the schema.",
+);
+
+/** One role besides the built-in `server`. */
+export const roleSchema = z.strictObject({
+  id,
+  name: identifier.describe('Name used in the lists below; "server", "owner" and "all" are taken.'),
+});
+
+/** One component type. */
+export const componentSchema = z.strictObject({
+  id,
+  name: componentName,
+  fields,
+  authority: z.enum(["server", "owner"]).describe(
+    '"server": only the server\'s engine writes. "owner": the peer that owns the entity writes, and the server\'s engine may override.',
+  ),
+  read: roleList.default([]).describe(
+    'Who may read: role names, "owner" (the owner of the entity), or "all". The server always may; an empty list means nobody else.',
+  ),
+  write: roleList.default([]).describe(
+    'Who may write on entities it owns: role names or "all". The server\'s engine always may; with authority "server" nobody else can.',
+  ),
+  rateHz: rate(MAX_COMPONENT_RATE_HZ).optional().describe(
+    "Most new values a second of one entity; left out: `tickHz`.",
+  ),
+  interestRadius: z.number().min(0).max(MAX_INTEREST_RADIUS).default(0).describe(
+    "Metres within which a peer is sent the component; 0 means everywhere.",
+  ),
+  position: z.string().optional().describe(
+    "Name of the vec3 field that is the position of its entity, for interest and voice.",
+  ),
+  spawn: z.strictObject({
+    roles: roleList.min(1).describe(
+      'Roles that may spawn entities with this component, and add it to or remove it from their own; "all" for every role.',
+    ),
+    maxPerPeer: z.int().min(1).max(MAX_ENTITIES).describe(
+      "Entities with this component that one peer may have spawned.",
+    ),
+  }).optional().describe("Lets peers spawn entities with this component; left out: they cannot."),
+});
+
+/** One event type. */
+export const eventSchema = z.strictObject({
+  id,
+  name: componentName,
+  fields: fields.default({}),
+  send: roleList.min(1).describe('Who may send it: role names, "server" or "all".'),
+  receive: roleList.min(1).describe(
+    'Who receives it: role names, "server" (the server\'s engine) or "all".',
+  ),
+  rateHz: rate(MAX_EVENT_RATE_HZ).default(10).describe("Most events a second of one sender."),
+  late: z.enum(["deliver", "drop"]).default("deliver").describe(
+    "What happens to an event whose state or entities have not arrived in time: delivered and marked late, or dropped and counted.",
+  ),
+  waitMs: z.int().min(0).max(MAX_EVENT_WAIT_MS).default(500).describe(
+    "How long an event waits for the state of its tick and the entities it names, ms.",
+  ),
+});
+
+/** One channel, or a namespace of channels. */
+export const channelSchema = z.strictObject({
+  id,
+  name: z.string().min(1).max(MAX_NAME_BYTES).regex(
+    /^[A-Za-z][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]+)*(\/\*)?$/,
+    'write letters, digits, _, . and -, parts joined by "/", and "/*" at the end of a namespace',
+  ).describe(
+    'Name such as "chat"; "script/*" is a namespace in which scripts open and close channels while running.',
+  ),
+  mode: z.enum(["reliable", "unreliable"]).describe(
+    '"reliable": in order, repeated until it arrives. "unreliable": one datagram that may be lost.',
+  ),
+  send: roleList.min(1).describe(
+    'Who may send: role names, "server" or "all". A channel joins one peer with the server\'s engine.',
+  ),
+  receive: roleList.min(1).describe('Who may receive: role names, "server" or "all".'),
+  maxBytes: z.int().min(1).max(MAX_CHANNEL_MESSAGE_BYTES).default(16_384)
+    .describe(`Most bytes of one message; unreliable: at most ${MAX_UNRELIABLE_MESSAGE_BYTES}.`),
+  rateHz: rate(MAX_CHANNEL_RATE_HZ).default(60).describe("Most messages a second of one sender."),
+  maxOpen: z.int().min(1).max(MAX_OPEN_CHANNELS).optional().describe(
+    "Namespaces only: channels of it that one peer may have open; left out: 8.",
+  ),
+});
+
+/** Voice. */
+export const voiceSchema = z.strictObject({
+  speak: roleList.min(1).describe('Who may speak: role names, "server" or "all".'),
+  hear: roleList.min(1).describe('Who may hear: role names, "server" or "all".'),
+  range: z.number().positive().max(MAX_INTEREST_RADIUS).describe(
+    "Hearing range, metres; not above the interest radius of any component that holds a position.",
+  ),
+  maxFrameBytes: z.int().min(1).max(MAX_VOICE_FRAME_BYTES).default(400).describe(
+    "Most bytes of one Opus frame.",
+  ),
+  rateHz: rate(MAX_VOICE_RATE_HZ).default(50).describe(
+    "Most frames a second of one speaking entity; 50 for frames of 20 ms.",
+  ),
+});
+
+const retiredIds = z.array(declaredId).max(MAX_DECLARED_ID).default([]);
+
+/** The part of the manifest that is the same on every side. */
+export const worldSchema = z.strictObject({
+  name: z.string().min(1).max(MAX_NAME_BYTES).describe("Name of the world, for people."),
+  tickHz: z.int().min(1).max(MAX_TICK_HZ).default(DEFAULT_TICK_HZ).describe(
+    "Server ticks a second.",
+  ),
+  historyMs: z.int().min(MIN_HISTORY_MS).max(MAX_HISTORY_MS).default(2_000).describe(
+    "How long replaced values are kept as references for deltas, ms.",
+  ),
+  maxEntities: z.int().min(1).max(MAX_ENTITIES).default(4_096).describe(
+    "Entities the world may hold.",
+  ),
+  maxPeers: z.int().min(1).max(MAX_PEERS).default(64).describe("Peers the world may hold."),
+  maxEntitiesPerPeer: z.int().min(1).max(MAX_ENTITIES).default(DEFAULT_ENTITIES_PER_PEER).describe(
+    "Entities one peer may have spawned.",
+  ),
+  resumeMs: z.int().min(0).max(MAX_RESUME_MS).default(30_000).describe(
+    "How long the place, entities and ownership of a lost peer are kept, ms.",
+  ),
+  roles: z.array(roleSchema).min(1).max(MAX_ROLES - 1).describe(
+    'Roles of peers; "server", the holder of world authority, is built in.',
+  ),
+  defaultRole: z.string().describe(
+    "Role of a peer that joins; only the server's engine can change it.",
+  ),
+  components: z.array(componentSchema).max(MAX_COMPONENTS).default([]).describe(
+    "Component types that may leave or enter an engine. What is not named here never does.",
+  ),
+  events: z.array(eventSchema).max(MAX_EVENTS).default([]).describe(
+    "Messages that happen once, between engines.",
+  ),
+  channels: z.array(channelSchema).max(MAX_CHANNELS).default([]).describe(
+    "Streams of custom messages between a peer and the server's engine.",
+  ),
+  voice: voiceSchema.optional().describe("Voice; left out: the world has none."),
+  retired: z.strictObject({
+    components: retiredIds.describe("Ids of components that are gone."),
+    events: retiredIds.describe("Ids of events that are gone."),
+    channels: retiredIds.describe("Ids of channels that are gone."),
+    roles: retiredIds.describe("Ids of roles that are gone."),
+  }).default({ components: [], events: [], channels: [], roles: [] }).describe(
+    "Ids that were used once and must not be used again.",
+  ),
+});

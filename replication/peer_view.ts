@@ -1,0 +1,356 @@
+// What one peer sees of a world: which entities, and of each which components, with owner and epoch. It turns positions, rights and ends
+// of entities into header changes of tracks; nothing here is encoded or sent.
+
+import { DORMANT_CHECKS_PER_TICK } from "../protocol/limits.ts";
+import type { EntityId } from "../protocol/entity_id.ts";
+import { type Grants, readMaskOf } from "../permissions/grants.ts";
+import { INTEREST_HYSTERESIS, type InterestResult } from "./interest.ts";
+import { EntityTrack, NEVER, ValueTrack, ViewState } from "./tracks.ts";
+import { historyTicksOf, type World } from "./world.ts";
+
+/** Direction of a link: `down` from the server to a peer, `up` from a client to the server. */
+export type LinkDirection = "down" | "up";
+
+/** The tracks of one peer. */
+export class PeerView {
+  /** All tracks, in no order. */
+  readonly tracks: EntityTrack[] = [];
+  readonly #world: World;
+  readonly #grants: Grants;
+  readonly #peer: number;
+  readonly #direction: LinkDirection;
+  readonly #historyTicks: number;
+  readonly #byId = new Map<EntityId, EntityTrack>();
+  // Entities that the peer last heard of as out of view and whose track is gone: their end must still be told.
+  readonly #dormant: EntityId[] = [];
+  readonly #dormantAt = new Map<EntityId, number>();
+  #dormantSweep = 0;
+  #dead = 0;
+  // By component index.
+  readonly #ownMask: Int32Array;
+  readonly #otherMask: Int32Array;
+  readonly #enterSquared: Float64Array;
+  readonly #leaveSquared: Float64Array;
+  #role: number;
+  #tick = NEVER;
+  readonly #seeOwned = (id: EntityId): void => {
+    if (this.#byId.get(id)?.seenTick !== this.#tick) this.#see(id, 0);
+  };
+
+  /** A view of nothing yet. `peer` is the client's peer id, in both directions. */
+  constructor(
+    options: {
+      readonly grants: Grants;
+      readonly world: World;
+      readonly peer: number;
+      readonly roleIndex: number;
+      readonly direction: LinkDirection;
+    },
+  ) {
+    this.#world = options.world;
+    this.#grants = options.grants;
+    this.#peer = options.peer;
+    this.#direction = options.direction;
+    this.#historyTicks = historyTicksOf(options.grants);
+    this.#role = options.roleIndex;
+    const count = options.grants.components.length;
+    this.#ownMask = new Int32Array(count);
+    this.#otherMask = new Int32Array(count);
+    this.#enterSquared = new Float64Array(count);
+    this.#leaveSquared = new Float64Array(count);
+    for (const { index, interestRadius } of options.grants.components) {
+      const isEverywhere = interestRadius === 0 || options.direction === "up";
+      this.#enterSquared[index] = isEverywhere ? Infinity : interestRadius ** 2;
+      this.#leaveSquared[index] = isEverywhere
+        ? Infinity
+        : (interestRadius * INTEREST_HYSTERESIS) ** 2;
+    }
+    this.#compileMasks();
+  }
+
+  /** Entities whose end this peer has not acknowledged yet. */
+  get deadCount(): number {
+    return this.#dead;
+  }
+
+  /** The track of an entity, if there is one. */
+  find(id: EntityId): EntityTrack | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** Whether the peer knows nothing of the entity: its slot is free as far as this peer is concerned. */
+  knowsNothingOf(id: EntityId): boolean {
+    return !this.#byId.has(id) && !this.#dormantAt.has(id);
+  }
+
+  /** Whether the entity is shown to the peer now. */
+  isShown(id: EntityId): boolean {
+    return this.#byId.get(id)?.state === ViewState.Alive;
+  }
+
+  /** Takes over another role: components whose masks differ are erased on both ends and begin anew. */
+  setRole(roleIndex: number): void {
+    for (const component of this.#grants.components) {
+      const masks = this.#direction === "down" ? component.readMasks : component.writeMasks;
+      if ((masks[roleIndex] ?? 0) === (masks[this.#role] ?? 0)) continue;
+      for (const track of this.tracks) track.find(component.index)?.voidValue();
+    }
+    this.#role = roleIndex;
+    this.#compileMasks();
+  }
+
+  /**
+   * The track of a component of one of the peer's own entities, made where there is none yet: for values that the peer wrote before the
+   * first look at them. Undefined where the peer is not sent the component.
+   */
+  adopt(id: EntityId, component: number): ValueTrack | undefined {
+    if (this.#ownMask[component] === 0) return undefined;
+    let track = this.#byId.get(id);
+    if (track === undefined) track = this.#add(id);
+    if (track.state === ViewState.Gone) return undefined;
+    let value = track.find(component);
+    if (value === undefined) {
+      value = new ValueTrack(component);
+      value.mask = this.#ownMask[component]!;
+      value.isVisible = true;
+      track.insert(value);
+      // The next look finds it unlisted in any header, and makes a new one.
+      track.headerTick = NEVER;
+    }
+    return value;
+  }
+
+  /** `up`: stops telling of an entity that the client has lost; that it is not in its world any more is not its end. */
+  release(id: EntityId): void {
+    const track = this.#byId.get(id);
+    if (track !== undefined) track.isReleased = true;
+  }
+
+  /** Whether the peer is sent nothing of this component, even of its own entities. */
+  isWithheld(component: number): boolean {
+    return this.#ownMask[component] === 0;
+  }
+
+  /** Looks at the candidates of this tick and at the peer's own entities; whatever else is tracked leaves the view. */
+  updateDown(tick: number, candidates: InterestResult): void {
+    this.#tick = tick;
+    for (let i = 0; i < candidates.count; i++) {
+      const id = this.#world.idAt(candidates.slots[i]!);
+      if (id !== 0) this.#see(id, candidates.distanceSquared[i]!);
+    }
+    this.#world.forEachOwned(this.#peer, this.#seeOwned);
+    this.#sweepTracks();
+    this.#sweepDormant();
+  }
+
+  /** Looks at the entities the client owns; those it lost leave the view. */
+  updateUp(tick: number): void {
+    this.#tick = tick;
+    this.#world.forEachOwned(this.#peer, this.#seeOwned);
+    this.#sweepTracks();
+  }
+
+  #compileMasks(): void {
+    for (const component of this.#grants.components) {
+      const { index, hostSendMask } = component;
+      if (this.#direction === "down") {
+        this.#ownMask[index] = readMaskOf(component, this.#role, true) & hostSendMask;
+        this.#otherMask[index] = readMaskOf(component, this.#role, false) & hostSendMask;
+      } else {
+        const mask = component.authority === "owner" ? component.writeMasks[this.#role] ?? 0 : 0;
+        this.#ownMask[index] = mask & hostSendMask;
+        this.#otherMask[index] = 0;
+      }
+    }
+  }
+
+  #add(id: EntityId): EntityTrack {
+    const track = new EntityTrack(id);
+    track.at = this.tracks.length;
+    this.tracks.push(track);
+    this.#byId.set(id, track);
+    this.#forgetDormant(id);
+    return track;
+  }
+
+  #drop(track: EntityTrack): void {
+    const last = this.tracks.pop()!;
+    if (last !== track) {
+      this.tracks[track.at] = last;
+      last.at = track.at;
+    }
+    this.#byId.delete(track.id);
+    if (track.state === ViewState.Gone) this.#dead -= 1;
+    this.onDrop?.(track);
+  }
+
+  /** Called with a track that is dropped, so that the sender takes back what it holds. */
+  onDrop: ((track: EntityTrack) => void) | undefined;
+
+  /** One look at one entity. */
+  #see(id: EntityId, distanceSquared: number): void {
+    const world = this.#world;
+    const tick = this.#tick;
+    const slot = id & 0xfffff;
+    const owner = world.owner(id);
+    const epoch = world.epoch(id);
+    const isOwn = owner === this.#peer;
+    const masks = isOwn ? this.#ownMask : this.#otherMask;
+    let track = this.#byId.get(id);
+    if (track?.seenTick === tick) return;
+    if (track === undefined && isOwn) track = this.#add(id);
+    let visibleCount = 0;
+    let isTouched = false;
+    for (let w = 0; w < world.wordCount; w++) {
+      for (let word = world.componentWord(slot, w); word !== 0; word &= word - 1) {
+        const c = w * 32 + 31 - Math.clz32(word & -word);
+        const mask = masks[c]!;
+        if (mask === 0) continue;
+        let value = track?.find(c);
+        const limit = value?.isVisible === true ? this.#leaveSquared[c]! : this.#enterSquared[c]!;
+        const isVisible = isOwn || distanceSquared <= limit || limit === Infinity;
+        if (isVisible) visibleCount += 1;
+        if (value === undefined) {
+          if (!isVisible) continue;
+          track ??= this.#add(id);
+          value = new ValueTrack(c);
+          value.mask = mask;
+          value.isVisible = true;
+          track.insert(value);
+          isTouched = true;
+        } else {
+          if (value.mask !== mask) {
+            value.mask = mask;
+            value.voidValue();
+          }
+          if (value.isVisible !== isVisible) {
+            if (isVisible) this.#show(value);
+            else this.#hide(value);
+            isTouched = true;
+          }
+        }
+        value.seenTick = tick;
+      }
+    }
+    if (track === undefined) return;
+    track.seenTick = tick;
+    track.isReleased = false;
+    track.distanceSquared = distanceSquared;
+    track.isOwn = isOwn;
+    if (this.#removeUnseen(track)) isTouched = true;
+    const state = visibleCount > 0 || isOwn ? ViewState.Alive : ViewState.OutOfView;
+    if (state !== track.state) {
+      track.state = state;
+      track.outTick = tick;
+      isTouched = true;
+    }
+    if (owner !== track.owner || epoch !== track.epoch) {
+      track.owner = owner;
+      track.epoch = epoch;
+      // Out of view the header says neither.
+      if (state === ViewState.Alive) isTouched = true;
+    }
+    if (isTouched || track.headerTick === NEVER) track.touchHeader(tick);
+  }
+
+  #show(value: ValueTrack): void {
+    value.isVisible = true;
+    if (!value.surelyKept(this.#tick, this.#historyTicks)) value.voidValue();
+    // What it wrote itself is not among the values the peer could show again.
+    else if (value.isSynced) value.force();
+  }
+
+  #hide(value: ValueTrack): void {
+    value.isVisible = false;
+    // While no header that showed it again is acknowledged, the peer may count from the first time it was hidden.
+    if (value.hiddenTick === NEVER) value.hiddenTick = this.#tick;
+    value.transfer = undefined;
+  }
+
+  /** Takes out the components that the last look did not find: removed, or no longer to be read. */
+  #removeUnseen(track: EntityTrack): boolean {
+    const { values } = track;
+    let kept = 0;
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!;
+      if (value.seenTick === this.#tick) {
+        values[kept] = value;
+        kept += 1;
+      } else if (value.holdsPlace) {
+        track.orphanPlaces += 1;
+      }
+    }
+    const isTouched = kept < values.length;
+    values.length = kept;
+    return isTouched;
+  }
+
+  /** Tracks that no look found: their entities ended or left the view. */
+  #sweepTracks(): void {
+    for (let i = this.tracks.length - 1; i >= 0; i--) {
+      const track = this.tracks[i]!;
+      if (track.state !== ViewState.Gone) {
+        if (!this.#world.isAlive(track.id) && !track.isReleased) {
+          track.state = ViewState.Gone;
+          this.#dead += 1;
+          track.touchHeader(this.#tick);
+        } else if (track.seenTick !== this.#tick && track.state === ViewState.Alive) {
+          this.#leave(track);
+        }
+      }
+      if (track.state === ViewState.Alive) continue;
+      if (!track.wasSent) {
+        this.#drop(track);
+      } else if (track.isHeaderAcked) {
+        if (track.state === ViewState.Gone) {
+          this.#drop(track);
+        } else if (this.#tick >= track.outTick + this.#historyTicks) {
+          this.#drop(track);
+          if (this.#direction === "down") this.#addDormant(track.id);
+        }
+      }
+    }
+  }
+
+  #leave(track: EntityTrack): void {
+    for (const value of track.values) {
+      if (value.isVisible) this.#hide(value);
+    }
+    track.isOwn = false;
+    track.state = ViewState.OutOfView;
+    track.outTick = this.#tick;
+    track.touchHeader(this.#tick);
+  }
+
+  #addDormant(id: EntityId): void {
+    this.#dormantAt.set(id, this.#dormant.length);
+    this.#dormant.push(id);
+  }
+
+  #forgetDormant(id: EntityId): void {
+    const at = this.#dormantAt.get(id);
+    if (at === undefined) return;
+    this.#dormantAt.delete(id);
+    const last = this.#dormant.pop()!;
+    if (last === id) return;
+    this.#dormant[at] = last;
+    this.#dormantAt.set(last, at);
+  }
+
+  #sweepDormant(): void {
+    const checks = Math.min(this.#dormant.length, DORMANT_CHECKS_PER_TICK);
+    for (let i = 0; i < checks; i++) {
+      if (this.#dormantSweep >= this.#dormant.length) this.#dormantSweep = 0;
+      const id = this.#dormant[this.#dormantSweep]!;
+      if (this.#world.isAlive(id)) {
+        this.#dormantSweep += 1;
+        continue;
+      }
+      const track = this.#add(id);
+      track.state = ViewState.Gone;
+      track.wasSent = true;
+      this.#dead += 1;
+      track.touchHeader(this.#tick);
+    }
+  }
+}

@@ -1,0 +1,314 @@
+// Lays out one snapshot section: collects headers, values and pieces in the order of their priority, then writes them in the order of
+// their ids. It counts bits and knows the layout; what deserves to be sent is the sender's decision.
+
+import { SUBTICKS } from "../protocol/timeline_units.ts";
+import { Writer } from "../protocol/writer.ts";
+import { foldSigned, gammaBits, writeGamma } from "./gamma.ts";
+import {
+  GRANT_EPOCH_BITS,
+  MAX_TIME_OFFSET,
+  REFERENCE_CODE_BITS,
+  ReferenceCode,
+  type SectionWidths,
+  STATE_BITS,
+} from "./section_layout.ts";
+import { type EntityTrack, NEVER, ViewState } from "./tracks.ts";
+import type { LinkDirection } from "./peer_view.ts";
+
+/** Bits around an entity at most: its mark, its id, the header's mark, the epoch, the end of its values. */
+const ENTITY_BITS = 1 + 36 + 1 + 8 + 1;
+
+/** One entity of the section. */
+interface Pick {
+  track: EntityTrack;
+  hasHeader: boolean;
+  firstItem: number;
+  itemCount: number;
+}
+
+/** One value or piece; its bits stand in the scratch writer. */
+interface Item {
+  component: number;
+  /** Link version. */
+  tick: number;
+  /** Start of the version's tick less the sample time, 1/64 ticks. */
+  timeOffset: number;
+  code: ReferenceCode;
+  /** Age of the reference in ticks. */
+  age: number;
+  /** Bits in the scratch writer. */
+  start: number;
+  bits: number;
+  /** Pieces: number of the piece and its width; bytes of the whole. */
+  piece: number;
+  pieceBits: number;
+  totalBytes: number;
+  bytes: Uint8Array | undefined;
+}
+
+/** One section at a time: `begin`, then entities with their items, then `write`. */
+export class SectionBuilder {
+  /** Where values are encoded before their item is added. */
+  readonly scratch: Writer = new Writer(2_048);
+  readonly #widths: SectionWidths;
+  readonly #direction: LinkDirection;
+  readonly #picks: Pick[] = [];
+  #pickCount = 0;
+  readonly #items: Item[] = [];
+  #itemCount = 0;
+  #entryCount = 0;
+  #order: Pick[] = [];
+  // The entity begun last, until it is kept.
+  #openTrack: EntityTrack | undefined;
+  #openHeader = false;
+  #openItem = 0;
+  #openScratch = 0;
+  #openBits = 0;
+  #tick = 0;
+
+  /** A builder for one link. */
+  constructor(widths: SectionWidths, direction: LinkDirection) {
+    this.#widths = widths;
+    this.#direction = direction;
+  }
+
+  /** Entries (headers, values, pieces) kept so far. */
+  get entryCount(): number {
+    return this.#entryCount;
+  }
+
+  /** Whether no entity was kept so far. */
+  get isEmpty(): boolean {
+    return this.#pickCount === 0;
+  }
+
+  /** Bits that an empty section takes. */
+  get frameBits(): number {
+    return GRANT_EPOCH_BITS + 1;
+  }
+
+  /** Begins a section in a datagram of `tick`. */
+  begin(tick: number): void {
+    this.#tick = tick;
+    this.#pickCount = 0;
+    this.#itemCount = 0;
+    this.#entryCount = 0;
+    this.scratch.clear();
+  }
+
+  /** Opens an entity. */
+  open(track: EntityTrack, hasHeader: boolean): void {
+    this.#openTrack = track;
+    this.#openHeader = hasHeader;
+    this.#openItem = this.#itemCount;
+    this.#openScratch = this.scratch.bitLength;
+    this.#openBits = ENTITY_BITS + (hasHeader ? this.#headerBits(track) : 0);
+  }
+
+  /** Bits that the open entity takes at most. */
+  get openBits(): number {
+    return this.#openBits;
+  }
+
+  /** Entries of the open entity. */
+  get openEntries(): number {
+    return this.#itemCount - this.#openItem + (this.#openHeader ? 1 : 0);
+  }
+
+  /**
+   * Adds to the open entity a value whose bits stand in `scratch` from bit `start` on. Components come in ascending order.
+   *
+   * @param baseTick Tick of its reference, {@linkcode NEVER} for an absolute value.
+   * @returns The bits it takes at most.
+   */
+  addValue(
+    component: number,
+    tick: number,
+    time: number,
+    baseTick: number,
+    start: number,
+  ): number {
+    const item = this.#nextItem(component, tick, time);
+    item.start = start;
+    item.bits = this.scratch.bitLength - start;
+    if (baseTick === NEVER) {
+      item.code = ReferenceCode.None;
+    } else {
+      item.age = this.#tick - baseTick;
+      item.code = item.age > this.#widths.historyTicks ? ReferenceCode.Old : ReferenceCode.Age;
+    }
+    const bits = this.#overheadBits(item) + item.bits;
+    this.#openBits += bits;
+    return bits;
+  }
+
+  /** Adds to the open entity a piece of a value of `totalBytes` bytes. Returns the bits it takes at most. */
+  addPiece(
+    component: number,
+    tick: number,
+    time: number,
+    piece: number,
+    pieceBits: number,
+    totalBytes: number,
+    bytes: Uint8Array,
+  ): number {
+    const item = this.#nextItem(component, tick, time);
+    item.code = ReferenceCode.Piece;
+    item.piece = piece;
+    item.pieceBits = pieceBits;
+    item.totalBytes = totalBytes;
+    item.bytes = bytes;
+    const bits = this.#overheadBits(item) + varintBits(totalBytes) + pieceBits + 8 * bytes.length;
+    this.#openBits += bits;
+    return bits;
+  }
+
+  /** Takes back the item added last, of `bits` bits. */
+  dropItem(bits: number): void {
+    this.#itemCount -= 1;
+    this.#openBits -= bits;
+  }
+
+  /** Takes back the open entity. */
+  drop(): void {
+    this.#itemCount = this.#openItem;
+    this.scratch.truncate(this.#openScratch);
+  }
+
+  /** Keeps the open entity. */
+  keep(): void {
+    let pick = this.#picks[this.#pickCount];
+    if (pick === undefined) {
+      pick = { track: this.#openTrack!, hasHeader: false, firstItem: 0, itemCount: 0 };
+      this.#picks.push(pick);
+    }
+    pick.track = this.#openTrack!;
+    pick.hasHeader = this.#openHeader;
+    pick.firstItem = this.#openItem;
+    pick.itemCount = this.#itemCount - this.#openItem;
+    this.#pickCount += 1;
+    this.#entryCount += this.openEntries;
+  }
+
+  /** Writes the section. May be called again after more entities were kept, over a writer truncated to where it began. */
+  write(writer: Writer, grantEpoch: number): void {
+    writer.bits(grantEpoch, GRANT_EPOCH_BITS);
+    const order = this.#order;
+    order.length = 0;
+    for (let i = 0; i < this.#pickCount; i++) order.push(this.#picks[i]!);
+    order.sort(byId);
+    let previousId = 0;
+    let previousOffset = 0;
+    let previousAge = 0;
+    const scratch = this.scratch.view();
+    for (let i = 0; i < order.length; i++) {
+      const { track, hasHeader, firstItem, itemCount } = order[i]!;
+      writer.bits(1, 1);
+      writeGamma(writer, track.id - previousId);
+      previousId = track.id;
+      writer.bool(hasHeader);
+      if (hasHeader) {
+        this.#writeHeader(writer, track);
+        if (track.state !== ViewState.Alive) continue;
+      } else if (this.#direction === "up") {
+        writer.bits(track.epoch, 8);
+      }
+      for (let k = firstItem; k < firstItem + itemCount; k++) {
+        const item = this.#items[k]!;
+        writer.bits(1, 1);
+        writer.bits(item.component, this.#widths.component);
+        this.#writeVersion(writer, item.tick);
+        writer.bool(item.timeOffset !== previousOffset);
+        if (item.timeOffset !== previousOffset) {
+          writeGamma(writer, foldSigned(item.timeOffset) + 1);
+          previousOffset = item.timeOffset;
+        }
+        const isSameAge = item.code === ReferenceCode.Age && item.age === previousAge;
+        writer.bool(!isSameAge);
+        if (!isSameAge) {
+          writer.bits(item.code, REFERENCE_CODE_BITS);
+          if (item.code === ReferenceCode.Age) {
+            writer.bits(item.age, this.#widths.age);
+            previousAge = item.age;
+          }
+        }
+        if (item.code === ReferenceCode.Piece) {
+          writer.varint(item.totalBytes);
+          writer.bits(item.piece, item.pieceBits);
+          writer.bytes(item.bytes!);
+        } else {
+          writer.copyBits(scratch, item.start, item.bits);
+        }
+      }
+      writer.bits(0, 1);
+    }
+    writer.bits(0, 1);
+  }
+
+  #nextItem(component: number, tick: number, time: number): Item {
+    let item = this.#items[this.#itemCount];
+    if (item === undefined) {
+      item = {
+        component: 0,
+        tick: 0,
+        timeOffset: 0,
+        code: ReferenceCode.None,
+        age: 0,
+        start: 0,
+        bits: 0,
+        piece: 0,
+        pieceBits: 0,
+        totalBytes: 0,
+        bytes: undefined,
+      };
+      this.#items.push(item);
+    }
+    this.#itemCount += 1;
+    item.component = component;
+    item.tick = tick;
+    const offset = tick * SUBTICKS - time;
+    item.timeOffset = Math.max(-MAX_TIME_OFFSET, Math.min(MAX_TIME_OFFSET, offset));
+    item.age = 0;
+    item.bytes = undefined;
+    return item;
+  }
+
+  #overheadBits(item: Item): number {
+    const age = this.#tick - item.tick;
+    return 1 + this.#widths.component + 1 + (age > 0 ? gammaBits(age) : 0) +
+      1 + gammaBits(foldSigned(item.timeOffset) + 1) +
+      1 + REFERENCE_CODE_BITS + this.#widths.age;
+  }
+
+  #headerBits(track: EntityTrack): number {
+    return STATE_BITS + 16 + 8 + track.values.length * (2 + this.#widths.component) + 1;
+  }
+
+  #writeHeader(writer: Writer, track: EntityTrack): void {
+    writer.bits(track.state, STATE_BITS);
+    if (track.state !== ViewState.Alive) return;
+    writer.bits(track.owner, 16);
+    writer.bits(track.epoch, 8);
+    for (let i = 0; i < track.values.length; i++) {
+      const value = track.values[i]!;
+      writer.bits(1, 1);
+      writer.bits(value.component, this.#widths.component);
+      writer.bool(!value.isVisible);
+    }
+    writer.bits(0, 1);
+  }
+
+  #writeVersion(writer: Writer, tick: number): void {
+    const age = this.#tick - tick;
+    writer.bool(age !== 0);
+    if (age !== 0) writeGamma(writer, age);
+  }
+}
+
+function byId(a: Pick, b: Pick): number {
+  return a.track.id - b.track.id;
+}
+
+function varintBits(value: number): number {
+  return 8 * Math.max(1, Math.ceil((32 - Math.clz32(value)) / 7));
+}

@@ -1,0 +1,352 @@
+// Reads one snapshot section from untrusted bits into flat records, against what is held, and changes nothing. The layout is that of
+// `section_builder.ts`; whether a record is applied is the receiver's and the gate's decision.
+
+import { type EntityId, entitySlot } from "../protocol/entity_id.ts";
+import { Fault } from "../protocol/faults.ts";
+import {
+  MAX_PIECE_TRANSFERS,
+  MAX_SNAPSHOT_ENTRIES,
+  SNAPSHOT_PIECE_BYTES,
+} from "../protocol/limits.ts";
+import { Reader } from "../protocol/reader.ts";
+import { SUBTICKS, type TimelineTime } from "../protocol/timeline_units.ts";
+import type { Grants } from "../permissions/grants.ts";
+import { DecodedPool, type DecodedSnapshot, type SnapshotEntry } from "./decoded_snapshot.ts";
+import { FieldCodec } from "./field_codec.ts";
+import { bitsFor, readGamma, unfoldSigned } from "./gamma.ts";
+import type { LinkDirection } from "./peer_view.ts";
+import { pieceCount } from "./piece_transfer.ts";
+import {
+  findValue,
+  type ReceivedEntities,
+  type ReceivedEntity,
+  type ReceivedValue,
+} from "./received_entities.ts";
+import {
+  GRANT_EPOCH_BITS,
+  REFERENCE_CODE_BITS,
+  ReferenceCode,
+  type SectionWidths,
+  sectionWidths,
+  STATE_BITS,
+} from "./section_layout.ts";
+import { NEVER, ViewState } from "./tracks.ts";
+import { changedFields, type ComponentValue, createValue } from "./value.ts";
+
+const MAX_ENTITY_ID = 0xffff_ffff;
+const STATES = ["alive", "outOfView", "gone"] as const;
+
+/** Reads sections of one link. */
+export class SectionParser {
+  readonly #grants: Grants;
+  readonly #direction: LinkDirection;
+  readonly #held: ReceivedEntities;
+  readonly #fieldsAllowed: (component: number) => number;
+  readonly #widths: SectionWidths;
+  readonly #codecs: FieldCodec[];
+  readonly #newest: ComponentValue[];
+  readonly #pool: DecodedPool;
+  // The section being read.
+  #tick = 0;
+  #entries = 0;
+  #newEntities = 0;
+  #newAssemblies = 0;
+  #previousOffset = 0;
+  #previousAge = 0;
+  // The entity being read.
+  #id: EntityId = 0;
+  #entity: ReceivedEntity | undefined;
+  #header: SnapshotEntry | undefined;
+  #epoch = 0;
+
+  /** A parser that reads against `held`. */
+  constructor(
+    grants: Grants,
+    direction: LinkDirection,
+    held: ReceivedEntities,
+    fieldsAllowed: (component: number) => number,
+  ) {
+    this.#grants = grants;
+    this.#direction = direction;
+    this.#held = held;
+    this.#fieldsAllowed = fieldsAllowed;
+    this.#widths = sectionWidths(grants);
+    this.#codecs = grants.components.map((component) => new FieldCodec(component));
+    this.#newest = grants.components.map(createValue);
+    this.#pool = new DecodedPool(grants.components);
+  }
+
+  /** Erases contents of earlier sections. */
+  erase(): void {
+    this.#pool.erase();
+    for (const value of this.#newest) {
+      value.lanes.fill(0);
+      value.blobs.length = 0;
+    }
+  }
+
+  /** Reads a section that ends where `reader` ends. Undefined: see `reader.fault`. */
+  parse(reader: Reader, tick: number, grantEpoch: number): DecodedSnapshot | undefined {
+    this.#tick = tick;
+    this.#entries = 0;
+    this.#newEntities = 0;
+    this.#newAssemblies = 0;
+    this.#previousOffset = 0;
+    this.#previousAge = 0;
+    this.#pool.begin(tick);
+    if (reader.bits(GRANT_EPOCH_BITS) !== grantEpoch) reader.fail(Fault.WrongEpoch);
+    if (this.#held.isTooOld(tick)) reader.fail(Fault.Replayed);
+    let previousId = 0;
+    while (reader.bits(1) === 1) {
+      const id = previousId + readGamma(reader);
+      if (id > MAX_ENTITY_ID) reader.fail(Fault.OutOfRange);
+      if (reader.fault !== undefined) break;
+      previousId = id;
+      this.#readEntity(reader, id);
+    }
+    if (reader.fault === undefined && this.#entries === 0) reader.fail(Fault.NonCanonical);
+    reader.finish();
+    return reader.fault === undefined ? this.#pool.result : undefined;
+  }
+
+  #readEntity(reader: Reader, id: EntityId): void {
+    const slot = entitySlot(id);
+    if (slot === 0 || slot > this.#grants.maxEntities) return reader.fail(Fault.OutOfRange);
+    this.#id = id;
+    this.#entity = this.#held.find(id);
+    if (this.#entity === undefined) {
+      this.#newEntities += 1;
+      if (this.#held.count + this.#newEntities > this.#grants.maxEntities) {
+        return reader.fail(Fault.OutOfRange);
+      }
+    }
+    this.#header = undefined;
+    this.#epoch = this.#entity?.epoch ?? 0;
+    if (reader.bool()) {
+      this.#readHeader(reader);
+      if (reader.fault !== undefined || this.#header!.state !== "alive") return;
+    } else if (this.#direction === "up") {
+      this.#epoch = reader.bits(8);
+    }
+    let previous = NEVER;
+    while (reader.bits(1) === 1) {
+      const component = reader.bits(this.#widths.component);
+      if (component >= this.#grants.components.length) reader.fail(Fault.UnknownId);
+      else if (component <= previous) reader.fail(Fault.NonCanonical);
+      if (reader.fault !== undefined) return;
+      previous = component;
+      this.#readValue(reader, component);
+      if (reader.fault !== undefined) return;
+    }
+    if (previous === NEVER && this.#header === undefined) reader.fail(Fault.NonCanonical);
+  }
+
+  #readHeader(reader: Reader): void {
+    this.#countEntry(reader);
+    const entry = this.#pool.nextEntry("header", this.#id);
+    this.#header = entry;
+    const state = STATES[reader.bits(STATE_BITS)];
+    if (state === undefined) return reader.fail(Fault.UnknownKind);
+    entry.state = state;
+    entry.fresh = this.#tick > (this.#entity?.headerTick ?? NEVER);
+    entry.owner = this.#entity?.owner ?? 0;
+    entry.epoch = this.#epoch;
+    if (state !== "alive") return;
+    entry.owner = reader.bits(16);
+    entry.epoch = reader.bits(8);
+    this.#epoch = entry.epoch;
+    let previous = NEVER;
+    while (reader.bits(1) === 1) {
+      const component = reader.bits(this.#widths.component);
+      if (component >= this.#grants.components.length) return reader.fail(Fault.UnknownId);
+      if (component <= previous) return reader.fail(Fault.NonCanonical);
+      if (this.#fieldsAllowed(component) === 0) return reader.fail(Fault.Forbidden);
+      previous = component;
+      (reader.bool() ? entry.hidden : entry.visible).push(component);
+    }
+  }
+
+  #readValue(reader: Reader, component: number): void {
+    this.#countEntry(reader);
+    const allowed = this.#fieldsAllowed(component);
+    if (allowed === 0) return reader.fail(Fault.Forbidden);
+    if (this.#header !== undefined && !this.#header.visible.includes(component)) {
+      return reader.fail(Fault.Unexpected);
+    }
+    const versionTick = this.#tick - (reader.bool() ? readGamma(reader) : 0);
+    const time = this.#readTime(reader, versionTick);
+    if (versionTick < 0 || time < 0) return reader.fail(Fault.OutOfRange);
+    const value = findValue(this.#entity, component);
+    const code = this.#readCode(reader);
+    if (reader.fault !== undefined) return;
+    if (code === ReferenceCode.Piece) {
+      return this.#readPiece(reader, component, value, versionTick, time, allowed);
+    }
+    const out = this.#pool.nextValue(component);
+    let held: number;
+    if (code === ReferenceCode.None) {
+      held = this.#codecs[component]!.decodeAbsolute(reader, out);
+      if ((held & ~allowed) !== 0) reader.fail(Fault.Forbidden);
+    } else {
+      const store = this.#held.stores[component]!;
+      const reference = this.#findReference(value, versionTick, code);
+      if (reference < 0) {
+        const isErased = value !== undefined && versionTick < value.maskTick;
+        return reader.fail(isErased ? Fault.WrongEpoch : Fault.UnknownBaseline);
+      }
+      store.load(reference, out);
+      held = store.mask(reference);
+      this.#codecs[component]!.decodeDelta(reader, out, held);
+    }
+    if (reader.fault !== undefined) return;
+    const isAbsolute = code === ReferenceCode.None;
+    this.#addValue(component, value, versionTick, time, out, held, isAbsolute);
+  }
+
+  #readTime(reader: Reader, versionTick: number): TimelineTime {
+    if (reader.bool()) {
+      const offset = unfoldSigned(readGamma(reader) - 1);
+      if (offset === this.#previousOffset) reader.fail(Fault.NonCanonical);
+      this.#previousOffset = offset;
+    }
+    return versionTick * SUBTICKS - this.#previousOffset;
+  }
+
+  #readCode(reader: Reader): ReferenceCode {
+    if (!reader.bool()) {
+      if (this.#previousAge === 0) reader.fail(Fault.NonCanonical);
+      return ReferenceCode.Age;
+    }
+    const code = reader.bits(REFERENCE_CODE_BITS) as ReferenceCode;
+    if (code === ReferenceCode.Age) {
+      const age = reader.bits(this.#widths.age);
+      if (age === 0 || age > this.#widths.historyTicks) reader.fail(Fault.OutOfRange);
+      if (age === this.#previousAge) reader.fail(Fault.NonCanonical);
+      this.#previousAge = age;
+    }
+    return code;
+  }
+
+  /** The version referred to, or -1 when it is not held or not older than the value. */
+  #findReference(
+    value: ReceivedValue | undefined,
+    versionTick: number,
+    code: ReferenceCode,
+  ): number {
+    if (value === undefined) return -1;
+    const store = this.#held.stores[value.component]!;
+    if (code === ReferenceCode.Age) {
+      const tick = this.#tick - this.#previousAge;
+      return tick < versionTick ? store.find(value.row, tick) : -1;
+    }
+    const limit = Math.min(versionTick, this.#tick - this.#widths.historyTicks);
+    let version = store.newest(value.row);
+    while (version >= 0 && store.tick(version) >= limit) version = store.older(version);
+    return version;
+  }
+
+  #readPiece(
+    reader: Reader,
+    component: number,
+    value: ReceivedValue | undefined,
+    versionTick: number,
+    time: TimelineTime,
+    allowed: number,
+  ): void {
+    const codec = this.#codecs[component]!;
+    const totalBytes = reader.varintAtMost(codec.maxBytes);
+    if (totalBytes <= SNAPSHOT_PIECE_BYTES) reader.fail(Fault.NonCanonical);
+    if (reader.fault !== undefined) return;
+    const count = pieceCount(totalBytes);
+    const piece = reader.bits(bitsFor(count - 1));
+    if (piece >= count) return reader.fail(Fault.OutOfRange);
+    const start = piece * SNAPSHOT_PIECE_BYTES;
+    const bytes = reader.bytes(Math.min(SNAPSHOT_PIECE_BYTES, totalBytes - start));
+    if (reader.fault !== undefined) return;
+    // Late pieces of what is held, replaced or hidden since complete nothing.
+    if (versionTick <= this.#held.newestTickOf(value)) return;
+    const entity = this.#entity;
+    if (entity !== undefined && this.#tick <= entity.headerTick) {
+      if (entity.state !== ViewState.Alive || !entity.visible.includes(component)) return;
+    }
+    const assembly = value?.assembly;
+    if (assembly !== undefined && assembly.versionTick > versionTick) return;
+    if (assembly?.versionTick === versionTick) {
+      if (assembly.totalBytes !== totalBytes || assembly.time !== time) {
+        return reader.fail(Fault.Unexpected);
+      }
+      if (assembly.isLastMissing(piece)) {
+        const out = this.#pool.nextValue(component);
+        const whole = new Reader(assembly.completed(piece, bytes));
+        const held = codec.decodeAbsolute(whole, out);
+        if ((held & ~allowed) !== 0) whole.fail(Fault.Forbidden);
+        const fault = whole.finish();
+        if (fault !== undefined) return reader.fail(fault);
+        this.#addValue(component, value, versionTick, time, out, held, true);
+        return;
+      }
+    } else if (assembly === undefined) {
+      this.#newAssemblies += 1;
+      if (this.#held.assemblyCount + this.#newAssemblies > MAX_PIECE_TRANSFERS) {
+        return reader.fail(Fault.OutOfRange);
+      }
+    }
+    this.#pool.result.pieces.push({
+      id: this.#id,
+      component,
+      versionTick,
+      time,
+      totalBytes,
+      count,
+      piece,
+      bytes,
+    });
+  }
+
+  #addValue(
+    component: number,
+    value: ReceivedValue | undefined,
+    versionTick: number,
+    time: TimelineTime,
+    out: ComponentValue,
+    held: number,
+    isAbsolute: boolean,
+  ): void {
+    const entry = this.#pool.nextEntry("value", this.#id);
+    entry.component = component;
+    entry.value = out;
+    entry.held = held;
+    entry.versionTick = versionTick;
+    entry.time = time;
+    entry.epoch = this.#epoch;
+    const newestTick = this.#held.newestTickOf(value);
+    entry.fresh = versionTick > newestTick && versionTick > this.#voidTick(component, value);
+    entry.mask = 0;
+    if (!entry.fresh) return;
+    entry.mask = held;
+    if (isAbsolute || newestTick === NEVER) return;
+    const store = this.#held.stores[component]!;
+    const newest = store.newest(value!.row);
+    // Fields that were not there before are new, whatever they hold.
+    const before = store.mask(newest);
+    store.load(newest, this.#newest[component]!);
+    const known = this.#newest[component]!;
+    entry.mask = changedFields(this.#grants.components[component]!, known, out, held & before) |
+      (held & ~before);
+  }
+
+  /** Versions up to this tick are of an entity or component that ended since. */
+  #voidTick(component: number, value: ReceivedValue | undefined): number {
+    if (value !== undefined) return value.voidTick;
+    const entity = this.#entity;
+    if (entity === undefined || entity.headerTick === NEVER) return NEVER;
+    if (entity.state === ViewState.OutOfView) return NEVER;
+    const isListed = entity.visible.includes(component) || entity.hidden.includes(component);
+    return isListed ? NEVER : entity.headerTick;
+  }
+
+  #countEntry(reader: Reader): void {
+    this.#entries += 1;
+    if (this.#entries > MAX_SNAPSHOT_ENTRIES) reader.fail(Fault.OutOfRange);
+  }
+}

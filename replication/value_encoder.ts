@@ -1,0 +1,172 @@
+// Turns a track's newest value into bits: loads it and its reference from the world's versions, hides references to entities that the peer
+// may not see, and picks difference or absolute. It changes no track.
+
+import { assert } from "../protocol/assert.ts";
+import { Writer } from "../protocol/writer.ts";
+import type { EntityId } from "../protocol/entity_id.ts";
+import type { FieldGrant, Grants } from "../permissions/grants.ts";
+import { FieldCodec } from "./field_codec.ts";
+import { type EntityTrack, NEVER, type ValueTrack } from "./tracks.ts";
+import { changedFields, type ComponentValue, createValue } from "./value.ts";
+import type { World } from "./world.ts";
+
+/** Encodes values of one world for one peer. */
+export class ValueEncoder {
+  /** Reference tick of the last value encoded, {@linkcode NEVER} for an absolute one. */
+  baseTick = NEVER;
+  /** World version last encoded, and the writes that made it. */
+  worldTick = NEVER;
+  worldWrites = 0;
+  /** Entity fields sent as null in the value encoded last. */
+  nulled = 0;
+  readonly #world: World;
+  readonly #grants: Grants;
+  readonly #codecs: FieldCodec[];
+  readonly #entityFields: FieldGrant[][];
+  readonly #values: ComponentValue[];
+  readonly #references: ComponentValue[];
+  /** Whether a reference to this entity may be sent; undefined: all may. */
+  readonly #mayName: ((id: EntityId) => boolean) | undefined;
+
+  /** An encoder; `mayName` decides over the contents of entity fields. */
+  constructor(
+    grants: Grants,
+    world: World,
+    mayName: ((id: EntityId) => boolean) | undefined,
+  ) {
+    this.#grants = grants;
+    this.#world = world;
+    this.#mayName = mayName;
+    this.#codecs = grants.components.map((component) => new FieldCodec(component));
+    this.#entityFields = grants.components.map((component) =>
+      component.fields.filter((field) => field.kind === "entity")
+    );
+    this.#values = grants.components.map(createValue);
+    this.#references = grants.components.map(createValue);
+  }
+
+  /**
+   * Compares the world's newest value with what the peer has, and notes in the track whether it has to go out. The name of a version that
+   * differs only in fields the peer may not read is taken over silently.
+   */
+  refresh(entity: EntityTrack, track: ValueTrack): void {
+    const world = this.#world;
+    const store = world.store(track.component);
+    const newest = store.newest(world.row(entity.id, track.component));
+    const worldTick = store.tick(newest);
+    let isChanged = false;
+    if (worldTick === track.knownTick) {
+      isChanged = store.writes(newest) !== track.knownWrites;
+    } else {
+      isChanged = this.#differs(entity.id, track);
+      if (!isChanged) {
+        if (!track.isSynced) {
+          track.linkWorldTick = worldTick;
+          if (track.baseTick === track.linkTick) track.baseWorldTick = worldTick;
+        }
+        track.knownTick = worldTick;
+        track.knownWrites = store.writes(newest);
+      }
+    }
+    if (!isChanged && !track.isSynced && this.#mayName !== undefined) {
+      isChanged = this.#nulledNow(entity.id, track) !== track.knownNulled;
+    }
+    track.isChanged = isChanged;
+  }
+
+  /**
+   * Writes the value of a track: the world's newest one, or with `again` the version sent last.
+   *
+   * @param mayDiffer Allows a difference from the track's reference; without it the value is absolute.
+   * @returns False when `again` asks for a version the world no longer holds; nothing was written.
+   */
+  encode(
+    writer: Writer,
+    entity: EntityTrack,
+    track: ValueTrack,
+    again: boolean,
+    mayDiffer: boolean,
+  ): boolean {
+    const c = track.component;
+    const store = this.#world.store(c);
+    const row = this.#world.row(entity.id, c);
+    const version = again ? store.find(row, track.linkWorldTick) : store.newest(row);
+    if (version < 0) return false;
+    const value = this.#values[c]!;
+    store.load(version, value);
+    this.worldTick = store.tick(version);
+    this.worldWrites = store.writes(version);
+    this.nulled = again ? track.linkNulled : this.#nulledNow(entity.id, track);
+    this.#nullFields(c, value, this.nulled);
+    this.baseTick = NEVER;
+    const codec = this.#codecs[c]!;
+    if (mayDiffer) {
+      const base = store.find(row, track.baseWorldTick);
+      if (base >= 0) {
+        const reference = this.#references[c]!;
+        store.load(base, reference);
+        this.#nullFields(c, reference, track.baseNulled);
+        if (codec.encodeDelta(writer, reference, value, track.mask) !== 0) {
+          this.baseTick = track.baseTick;
+          return true;
+        }
+      }
+    }
+    codec.encodeAbsolute(writer, value, track.mask);
+    return true;
+  }
+
+  /** The absolute value of a version that the world holds, as whole bytes: for sending in pieces. Arguments as those of `encode`. */
+  encodeBytes(entity: EntityTrack, track: ValueTrack, again: boolean): Uint8Array {
+    const writer = new Writer();
+    const isHeld = this.encode(writer, entity, track, again, false);
+    assert(isHeld, "a version is cut in pieces while the world holds it");
+    return writer.finish();
+  }
+
+  /** Sample time of the world version encoded last. */
+  sampleTime(entity: EntityTrack, track: ValueTrack): number {
+    const store = this.#world.store(track.component);
+    const version = store.find(this.#world.row(entity.id, track.component), this.worldTick);
+    return store.time(version);
+  }
+
+  #differs(id: EntityId, track: ValueTrack): boolean {
+    if (track.knownTick === NEVER) return true;
+    const c = track.component;
+    const store = this.#world.store(c);
+    const row = this.#world.row(id, c);
+    const known = store.find(row, track.knownTick);
+    if (known < 0) return true;
+    const newest = store.newest(row);
+    // Most changes are one version long, and many touch only what this peer may not read.
+    if (store.older(newest) === known && (store.mask(newest) & track.mask) === 0) return false;
+    store.load(known, this.#references[c]!);
+    store.load(newest, this.#values[c]!);
+    const component = this.#grants.components[c]!;
+    return changedFields(component, this.#references[c]!, this.#values[c]!, track.mask) !== 0;
+  }
+
+  /** Which entity fields of the newest value name something the peer may not see. */
+  #nulledNow(id: EntityId, track: ValueTrack): number {
+    const fields = this.#entityFields[track.component]!;
+    if (fields.length === 0 || this.#mayName === undefined) return 0;
+    const store = this.#world.store(track.component);
+    const at = store.newest(this.#world.row(id, track.component)) * store.laneCount;
+    let nulled = 0;
+    for (let i = 0; i < fields.length; i++) {
+      const field = fields[i]!;
+      if ((track.mask & (1 << field.index)) === 0) continue;
+      const target = store.lanes[at + field.laneOffset]! >>> 0;
+      if (target !== 0 && !this.#mayName(target)) nulled |= 1 << field.index;
+    }
+    return nulled;
+  }
+
+  #nullFields(c: number, value: ComponentValue, nulled: number): void {
+    if (nulled === 0) return;
+    for (const field of this.#entityFields[c]!) {
+      if ((nulled & (1 << field.index)) !== 0) value.lanes[field.laneOffset] = 0;
+    }
+  }
+}

@@ -1,0 +1,168 @@
+// One or more valid messages of every kind of the engine link, for round trips, truncation sweeps and bit flips.
+
+import type { ToDriver, ToEngine } from "../../protocol/engine_messages.ts";
+
+const HASH = "0123456789abcdef".repeat(4);
+const words = (...values: number[]) => Uint32Array.from(values);
+const bytes = (...values: number[]) => Uint8Array.from(values);
+const none = new Uint32Array(0);
+
+/** Valid messages to the engine, every kind at least once. */
+export const TO_ENGINE_SAMPLES: readonly ToEngine[] = [
+  {
+    kind: "hello",
+    linkVersion: 1,
+    role: "client",
+    schemaHash: HASH,
+    components: [[1, "Transform", 28], [300, "Náme", 0]],
+    nodes: [["network-in", "input", ["state", "events"]], ["network-out", "output", []]],
+    certificateHash: "",
+    listen: "127.0.0.1:4433",
+    boot: 0xfedc_ba98,
+  },
+  {
+    kind: "joined",
+    peer: 17,
+    roleId: 0,
+    resumed: true,
+    timeline: 2 ** 38 - 1,
+    resume: bytes(1, 2, 3),
+    listen: "",
+  },
+  { kind: "left", code: 70_000, reason: "gone – for good", final: false },
+  {
+    kind: "batch",
+    tick: 123_456,
+    spawns: words(0x8000_0001, 0x8000_0002),
+    spawnIds: words(1, 0xffff_ffff),
+    spawnOwners: words(0, 0xffff),
+    components: [
+      {
+        componentId: 1,
+        handles: words(0x8000_0001),
+        masks: words(3),
+        rows: new Uint8Array(300).fill(7),
+        times: Float64Array.of(2 ** 35),
+      },
+      {
+        componentId: 16_383,
+        handles: words(0x8000_0001, 5),
+        masks: words(0, 0x7fff_ffff),
+        rows: bytes(),
+        times: Float64Array.of(0, 64),
+      },
+    ],
+    removes: words(5, 2),
+    hides: words(5, 1, 6, 3),
+    despawns: words(9),
+    owners: words(5, 2, 255),
+  },
+  {
+    kind: "batch",
+    tick: 0,
+    spawns: none,
+    spawnIds: none,
+    spawnOwners: none,
+    components: [],
+    removes: none,
+    hides: none,
+    despawns: none,
+    owners: none,
+  },
+  { kind: "stamped", id: 7, time: 4_294_967_296 },
+  { kind: "named", pairs: words(1, 0x0010_0001, 2, 0x0010_0002) },
+  { kind: "spawnRefused", handle: 3, rule: "spawnCount" },
+  { kind: "peerJoin", peer: 2, roleId: 1, resumed: false },
+  { kind: "peerLeave", peer: 2, reason: "timed out" },
+  { kind: "roleChanged", peer: 2, roleId: 16_383 },
+  { kind: "event", eventId: 4, from: 3, time: 64, late: true, row: bytes(1, 0, 0, 0) },
+  { kind: "channelOpen", channel: 0x8000_0000, channelId: 3, name: "script/a", peer: 9 },
+  { kind: "channelData", channel: 0x8000_0000, piece: new Uint8Array(65_536), last: false },
+  { kind: "channelData", channel: 1, piece: bytes(), last: true },
+  { kind: "channelCredit", channel: 1, bytes: 65_536 },
+  { kind: "channelClose", channel: 1, reason: "" },
+  {
+    kind: "voice",
+    handle: 0x8000_0005,
+    sequence: 65_535,
+    time: 99,
+    position: Float64Array.of(1.5, -2, 0.1),
+    frame: new Uint8Array(80).fill(200),
+  },
+  {
+    kind: "voice",
+    handle: 6,
+    sequence: 0,
+    time: 0,
+    position: new Float64Array(0),
+    frame: bytes(8),
+  },
+  {
+    kind: "denied",
+    denial: {
+      door: "remote",
+      rule: "notOwner",
+      peer: 0xffff,
+      subject: "component",
+      id: 0,
+      fields: 0x7fff_ffff,
+      handle: 0,
+      count: 1,
+    },
+  },
+  { kind: "stats", values: { bytesIn: 5, "rtt.p50": 1.25 } },
+  { kind: "stateHash", request: 1, pairs: words(1, 0, 0x8000_0001, 0xffff_ffff) },
+  { kind: "ping", time: 1234.5 },
+  { kind: "pong", time: -1 },
+  { kind: "goodbye", code: 0, reason: "" },
+];
+
+/** Valid messages to the driver, every kind at least once. */
+export const TO_DRIVER_SAMPLES: readonly ToDriver[] = [
+  {
+    kind: "welcome",
+    linkVersion: 1,
+    schemaHash: HASH,
+    connect: { url: "quic://127.0.0.1:4433", pin: HASH, credential: bytes(9) },
+    resume: bytes(),
+    entities: words(1, 2, 0x8000_0003, 4),
+  },
+  {
+    kind: "welcome",
+    linkVersion: 65_535,
+    schemaHash: HASH,
+    connect: undefined,
+    resume: bytes(),
+    entities: none,
+  },
+  {
+    kind: "batch",
+    id: 4,
+    spawns: words(1),
+    spawnOwners: words(3),
+    components: [
+      {
+        componentId: 2,
+        handles: words(1),
+        masks: words(1),
+        rows: bytes(1, 2, 3),
+        times: new Float64Array(0),
+      },
+    ],
+    removes: words(1, 2),
+    despawns: words(0x8000_0001),
+  },
+  { kind: "event", eventId: 1, to: 0xffff, row: bytes() },
+  { kind: "channelOpen", channel: 0x7fff_ffff, channelId: 1, name: "", peer: 0 },
+  { kind: "channelData", channel: 1, piece: bytes(1), last: false },
+  { kind: "channelCredit", channel: 0x8000_0001, bytes: 1 },
+  { kind: "channelClose", channel: 1, reason: "done" },
+  { kind: "voice", handle: 1, frame: new Uint8Array(1_275) },
+  { kind: "setRole", peer: 1, roleId: 2 },
+  { kind: "transfer", handle: 1, peer: 2 },
+  { kind: "kick", peer: 1, reason: "🙂" },
+  { kind: "stateHash", request: 0xffff_ffff },
+  { kind: "ping", time: 0 },
+  { kind: "pong", time: 1e300 },
+  { kind: "goodbye", code: 65_535, reason: "x" },
+];
