@@ -16,6 +16,8 @@ export * from "./permissions/gate.ts";
 export * from "./permissions/grants.ts";
 export * from "./permissions/manifest.ts";
 export * from "./permissions/manifest_error.ts";
+export type { ComponentRows, ToEngine } from "./protocol/engine_messages.ts";
+export type { TimelineTime } from "./protocol/timeline_units.ts";
 
 if (import.meta.main) {
   const { main } = await import("./driver/cli.ts");

@@ -54,6 +54,7 @@ import { ExitCode } from "./exit_codes.ts";
 import { HandleTable } from "./handle_table.ts";
 import { nodesOf } from "./nodes.ts";
 import { PeerLink } from "./peer_link.ts";
+import { SendSlots } from "./send_slots.ts";
 import { refusalOf } from "./server_core.ts";
 import { sendControl } from "./server_peer.ts";
 
@@ -98,6 +99,7 @@ export class ClientCore implements DriverCore {
   readonly #eventQueue = new EventQueue<PendingEvent>();
   readonly #sequences = new Map<EntityId, number>();
   readonly #clock: TimelineClock;
+  readonly #slots: SendSlots;
   readonly #position = new Float64Array(3);
   /** Entities this client owns. */
   #own: World;
@@ -111,8 +113,8 @@ export class ClientCore implements DriverCore {
   #dueMs = 0;
   #backoffMs = RECONNECT_FIRST_MS;
   #joinSentMs = 0;
-  #lastTick = 0;
   #stateWaits = false;
+  #lastStamp = 0;
   #engineWritable = true;
   #engineHeardMs = 0;
   #pingMs = 0;
@@ -128,6 +130,7 @@ export class ClientCore implements DriverCore {
     this.#own = new World(grants);
     this.#role = grants.defaultRole;
     this.#clock = new TimelineClock(grants.tickHz);
+    this.#slots = new SendSlots(grants.tickHz);
     this.#outbox = new EngineOutbox(grants, this.#handles, {
       readValue: (id, c, out) => this.#readValue(id, c, out),
       valueTime: (id, c) => this.#valueTime(id, c),
@@ -314,8 +317,10 @@ export class ClientCore implements DriverCore {
       this.#counters.add("engine.batchesBeforeJoin");
       return;
     }
-    const time = this.#clock.timeAt(nowMs);
-    const tick = Math.max(this.#lastTick + 1, tickOf(time));
+    // Each batch has a time of its own: two that come in one moment are still two samples.
+    const time = Math.max(this.#clock.timeAt(nowMs), this.#lastStamp + 1);
+    this.#lastStamp = time;
+    const tick = this.#slots.last + 1;
     const named: number[] = [];
     const composition = compositionOf(batch, this.#batches);
     for (const handle of batch.spawns) {
@@ -368,7 +373,7 @@ export class ClientCore implements DriverCore {
     this.#handleRemovals(batch, tick);
     this.#outbox.push({ kind: "stamped", id: batch.id, time });
     this.#stateWaits = true;
-    this.#sendStateIfDue(nowMs);
+    this.#sendStateIfDue(nowMs, true);
   }
 
   #handleRemovals(batch: Extract<ToDriver, { kind: "batch" }>, tick: number): void {
@@ -466,7 +471,7 @@ export class ClientCore implements DriverCore {
     }
     const time = this.#clock.timeAt(nowMs);
     // State of the event's own batch goes in a datagram of this tick or the next; the event waits for whichever it is.
-    const waits = this.#stateWaits ? Math.max(time, (this.#lastTick + 1) * SUBTICKS) : time;
+    const waits = this.#stateWaits ? Math.max(time, (this.#slots.last + 1) * SUBTICKS) : time;
     sendControl(this.#control, {
       kind: "event",
       eventId: grant.id,
@@ -674,7 +679,8 @@ export class ClientCore implements DriverCore {
         if (this.#own.isAlive(id)) this.#handles.unbindId(id);
       });
       this.#own = new World(grants);
-      this.#lastTick = 0;
+      this.#slots.reset();
+      this.#lastStamp = 0;
       this.#sequences.clear();
     }
     this.#ids.clear();
@@ -893,7 +899,7 @@ export class ClientCore implements DriverCore {
   #handleSpawnRefused(id: EntityId, rule: Rule): void {
     const handle = this.#handles.handleOf(id);
     if (this.#own.isAlive(id)) {
-      this.#own.despawn(id, Math.max(this.#lastTick + 1, this.#own.headerTick(id)));
+      this.#own.despawn(id, Math.max(this.#slots.last + 1, this.#own.headerTick(id)));
       this.#view.forget(id);
     }
     if (handle === 0) return;
@@ -906,7 +912,7 @@ export class ClientCore implements DriverCore {
 
   #adopt(id: EntityId, owner: number, epoch: number): void {
     const self = this.#selfPeer;
-    const tick = this.#lastTick + 1;
+    const tick = this.#slots.last + 1;
     const wasOwn = this.#isOwn(id);
     if (owner !== self && !this.#own.isAlive(id)) return;
     if (!this.#own.isAlive(id)) this.#own.spawn(id, self, tick);
@@ -927,17 +933,17 @@ export class ClientCore implements DriverCore {
   ): void {
     if (this.#grants.components[component]!.authority !== "owner") return;
     if (this.#own.hasComponent(id, component)) {
-      const tick = Math.max(this.#lastTick + 1, this.#own.versionTick(id, component));
+      const tick = Math.max(this.#slots.last + 1, this.#own.versionTick(id, component));
       this.#own.write(id, component, mask, value, tick, time);
     } else {
-      this.#own.addComponent(id, component, value, this.#lastTick + 1, time);
+      this.#own.addComponent(id, component, value, this.#slots.last + 1, time);
     }
     this.#joined?.sender.markSynced(id, component);
   }
 
   #ownGone(id: EntityId): void {
     if (!this.#own.isAlive(id)) return;
-    this.#own.despawn(id, this.#lastTick + 1);
+    this.#own.despawn(id, this.#slots.last + 1);
     this.#sequences.delete(id);
   }
 
@@ -965,8 +971,9 @@ export class ClientCore implements DriverCore {
     if (joined === undefined) {
       return this.#state === "waiting" ? Infinity : nowMs + ENGINE_HEARTBEAT_MS;
     }
-    const tick = Math.max(this.#lastTick, tickOf(this.#clock.timeAt(nowMs))) + 1;
-    return Math.min(joined.link.dueMs, nowMs + this.#clock.msUntil(tick * SUBTICKS, nowMs));
+    const time = this.#clock.timeAt(nowMs);
+    const next = this.#slots.next(time, joined.link.rttMs, this.#stateWaits);
+    return Math.min(joined.link.dueMs, nowMs + Math.max(0, this.#clock.msUntil(next, nowMs)));
   }
 
   handleTimer(nowMs: number): void {
@@ -975,7 +982,7 @@ export class ClientCore implements DriverCore {
     }
     const joined = this.#joined;
     if (joined !== undefined) {
-      this.#sendStateIfDue(nowMs);
+      this.#sendStateIfDue(nowMs, false);
       if (joined.link.dueMs <= nowMs) joined.link.sendSlot(this.#clock.timeAt(nowMs), nowMs, false);
       this.#deliverEvents(nowMs);
     }
@@ -983,15 +990,15 @@ export class ClientCore implements DriverCore {
   }
 
   /** One state slot a tick: a version has one value, so nothing of a tick is sent twice with different contents. */
-  #sendStateIfDue(nowMs: number): void {
+  #sendStateIfDue(nowMs: number, isFresh: boolean): void {
     const joined = this.#joined!;
     const time = this.#clock.timeAt(nowMs);
-    const tick = tickOf(time);
-    if (tick <= this.#lastTick) return;
-    this.#lastTick = tick;
+    const news = this.#stateWaits ? (isFresh ? "fresh" : "waiting") : "none";
+    const slot = this.#slots.take(time, joined.link.rttMs, news);
+    if (slot < 0) return;
     this.#stateWaits = false;
-    joined.link.sendSlot(time, nowMs, true);
-    this.#own.expire(tick);
+    joined.link.sendSlot(this.#slots.headerTime(slot, time), nowMs, true);
+    this.#own.expire(slot);
   }
 
   #housekeep(nowMs: number): void {

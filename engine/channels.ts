@@ -362,10 +362,10 @@ export class ChannelTable {
     if (entry !== undefined && this.#forget(entry)) entry.channel?.onClose?.(reason);
   }
 
-  /** The driver is gone, and every channel with it. */
-  handleDriverLost(): void {
+  /** This engine is out of the world, and every channel with it. */
+  handleLeft(reason: string): void {
     for (const entry of [...this.#entries.values()]) {
-      if (this.#forget(entry)) entry.channel?.onClose?.("driver lost");
+      if (this.#forget(entry)) entry.channel?.onClose?.(reason);
     }
   }
 

@@ -10,8 +10,8 @@ import {
   MAX_ENGINE_FRAME_BYTES,
 } from "../protocol/limits.ts";
 
-/** How far a driver's greeting has come. */
-export type SessionStage = "greeting" | "welcomed" | "joined" | "closing";
+/** How far a driver has come; `left`: it is out of the world, and may join again. */
+export type SessionStage = "greeting" | "welcomed" | "joined" | "left" | "closing";
 
 /** A longer gap between two looks at the clock means that this process itself stood still. */
 const OWN_STALL_MS = 4 * ENGINE_HEARTBEAT_MS;

@@ -17,6 +17,8 @@ export interface EntityRecord {
   owner: number;
   /** The present driver was told of it, or told us of it. */
   isSent: boolean;
+  /** Some driver was told of it, or told us of it: others may know it. */
+  wasSent: boolean;
   /** False after a driver was lost, until the next one speaks of the entity. */
   isConfirmed: boolean;
   /** Components that the driver knows of, by component index. */
@@ -80,6 +82,7 @@ export class EntityLedger {
       id: 0,
       owner,
       isSent: false,
+      wasSent: false,
       isConfirmed: true,
       components: new Set(),
     };

@@ -6,7 +6,6 @@ import type { ToDriver } from "../protocol/engine_messages.ts";
 import { encodeFrame } from "../protocol/frame_buffer.ts";
 import {
   ENGINE_BACKLOG_BYTES,
-  MAX_ENGINE_FRAME_BYTES,
   MAX_ENGINE_MESSAGES,
   MAX_ENGINE_VOICE_FRAMES,
 } from "../protocol/limits.ts";
@@ -36,9 +35,9 @@ export class LinkOutbox {
     return this.backlogBytes < ENGINE_BACKLOG_BYTES;
   }
 
-  /** True when even frames that are never refused have piled up: the driver sends, but does not read. */
+  /** True when even the small frames that are never refused have piled up: the driver sends, but does not read. */
   get isOverfull(): boolean {
-    return this.backlogBytes > 2 * ENGINE_BACKLOG_BYTES + MAX_ENGINE_FRAME_BYTES;
+    return this.#frames.length > 2 * MAX_ENGINE_MESSAGES;
   }
 
   /** Queues a frame of the link itself, or a batch. */

@@ -17,12 +17,20 @@ const TIMER_MS = 100;
 const GOODBYE_MS = 500;
 const READ_BYTES = 65_536;
 
+/** What an engine needs of its manifest. */
+export interface CompiledManifest {
+  /** The compiled tables. */
+  readonly grants: Grants;
+  /** The role in the `host` part. */
+  readonly role: LinkRole;
+}
+
 /** What {@linkcode listenForDriver} needs. */
 export interface ListenOptions {
   /** Path of the Unix socket to listen on; its folder should belong to the user alone (mode 0700). */
   readonly socket: string;
-  /** The engine's own manifest: its path, or already parsed. */
-  readonly manifest: string | Manifest;
+  /** The engine's own manifest: its path, already parsed, or already compiled. */
+  readonly manifest: string | Manifest | CompiledManifest;
   /** The engine's world. */
   readonly world: WorldAdapter;
   /** First callbacks; they can be set on the link later, too. */
@@ -33,12 +41,11 @@ export interface ListenOptions {
   readonly flushIntervalMs?: number | undefined;
   /** Told of advice, such as a folder that others can reach, and of errors that callbacks throw. Left out: the console. */
   readonly log?: ((sentence: string) => void) | undefined;
-  /** Compiled grants and role instead of the manifest's, for engines that have no manifest at hand. */
-  readonly compiled?: { readonly grants: Grants; readonly role: LinkRole } | undefined;
 }
 
 /** The engine's socket cannot be used; the message says what to change. */
 export class EngineSocketError extends Error {
+  /** The name of the error class. */
   override name = "EngineSocketError";
 }
 
@@ -49,7 +56,7 @@ export class EngineSocketError extends Error {
  * has mistakes.
  */
 export async function listenForDriver(options: ListenOptions): Promise<ListeningEngineLink> {
-  const { grants, role } = options.compiled ?? await loadGrants(options.manifest);
+  const { grants, role } = await compile(options.manifest);
   const log = options.log ?? ((sentence: string) => console.warn(sentence));
   await prepare(options.socket, log);
   let listener: Deno.UnixListener;
@@ -72,9 +79,8 @@ export async function listenForDriver(options: ListenOptions): Promise<Listening
   }, options.flushIntervalMs);
 }
 
-async function loadGrants(
-  manifest: string | Manifest,
-): Promise<{ grants: Grants; role: LinkRole }> {
+async function compile(manifest: ListenOptions["manifest"]): Promise<CompiledManifest> {
+  if (typeof manifest === "object" && "grants" in manifest) return manifest;
   const parsed = typeof manifest === "string"
     ? parseManifest(await Deno.readTextFile(manifest), manifest)
     : manifest;

@@ -8,10 +8,12 @@ export { type ConnectOrder, type DenialReport, type Handle } from "../protocol/e
 export { ALL_PEERS, SERVER_PEER } from "../protocol/engine_messages.ts";
 export { Channel } from "./channels.ts";
 export { EngineLink, type EngineLinkOptions } from "./engine_link.ts";
+export { FlushPacer } from "./flush_pacer.ts";
 export type { Hello } from "./hello_check.ts";
 export { EngineCallbacks, type EventInfo, type JoinedInfo, type VoiceInfo } from "./link_events.ts";
 export type { LinkCounters, LinkRole } from "./link_state.ts";
 export {
+  type CompiledManifest,
   EngineSocketError,
   listenForDriver,
   ListeningEngineLink,

@@ -12,7 +12,7 @@ export class PeerRoster {
   readonly #callbacks: EngineCallbacks;
   /** Role index that this engine gave to a peer. */
   readonly #assigned = new Map<number, number>();
-  /** Peers that a new driver has not announced again. */
+  /** Peers that were not named again after joining anew. */
   readonly #unconfirmed = new Set<number>();
 
   /** Roles are kept in the link's state. */
@@ -58,15 +58,15 @@ export class PeerRoster {
     if (this.#state.peers.delete(peer)) this.#callbacks.onPlayerLeave?.(peer, reason);
   }
 
-  /** The driver is gone: the next one has to name the peers again. */
-  handleDriverLost(): void {
+  /** This engine is out of the world: after the next `joined` the peers have to be named again. */
+  handleLeft(): void {
     for (const peer of this.#state.peers.keys()) this.#unconfirmed.add(peer);
   }
 
   /** Gives up peers that no driver named again. */
   dropUnconfirmed(): void {
     for (const peer of [...this.#unconfirmed]) {
-      this.handleLeave(peer, "not back after a driver was lost");
+      this.handleLeave(peer, "not named again after joining anew");
     }
   }
 

@@ -13,7 +13,7 @@ import { changedFields, createValue } from "../replication/value.ts";
 import type { EntityRecord } from "./entity_ledger.ts";
 import type { LinkState } from "./link_state.ts";
 import type { StateSender } from "./state_sender.ts";
-import { type FieldValue, maskOfValues, plainValues, quantiseValues } from "./values.ts";
+import { type FieldValue, plainValues, quantiseValues } from "./values.ts";
 
 /** A batch of the driver. */
 export type InBatch = Extract<ToEngine, { kind: "batch" }>;
@@ -172,6 +172,7 @@ export class StateReceiver {
       const fresh = state.ledger.add(handle, owner);
       state.ledger.name(fresh, id);
       fresh.isSent = true;
+      fresh.wasSent = true;
       state.world.create(handle);
       notices.push(() => this.#events.spawned(handle, owner));
     }
@@ -286,7 +287,7 @@ export class StateReceiver {
     const allowed = isOwner ? state.gate.writeMask(component.index, roleIndex, true, "in") : 0;
     const refused = mask & ~allowed;
     // The driver sends whole values. A field that its owner may not write is no offence while it is as this engine has it.
-    const forged = this.#differing(record, row, refused);
+    const forged = allowed === 0 && isNew ? refused : this.#differing(record, row, refused);
     if (forged !== 0) {
       const decision = state.gate.decideWrite({
         component: component.index,
@@ -321,13 +322,10 @@ export class StateReceiver {
     if (mask === 0) return 0;
     const { component, value } = row;
     const values = this.#state.world.read(record.handle, component.name);
-    if (values === undefined && record.owner !== SERVER_PEER) return 0;
+    if (values === undefined) return 0;
     const held = this.#state.scratch(component);
     setNeutral(component, held);
-    if (values !== undefined) {
-      const fields = maskOfValues(component, values);
-      quantiseValues(component, values, fields, held, this.#state.isKnown);
-    }
+    quantiseValues(component, values, mask, held, this.#state.isKnown);
     return changedFields(component, held, value, mask);
   }
 
@@ -341,7 +339,6 @@ export class StateReceiver {
       values = { ...plainValues(component, neutral, component.allFields), ...values };
     }
     record.components.add(component.index);
-    record.isConfirmed = true;
     // The remote value takes the place of a local one that has not left: sending that back would be an echo.
     state.dirty.unmark(component.index, record.slot, mask);
     state.world.write(record.handle, component.name, values);

@@ -2,7 +2,7 @@
 // set, and goes to the driver as one batch. It neither queues values nor knows whether a driver lives.
 
 import type { Handle, ToDriver } from "../protocol/engine_messages.ts";
-import { MAX_BATCH_BYTES, MAX_ENTITIES } from "../protocol/limits.ts";
+import { MAX_BATCH_BYTES, MAX_COMPONENTS, MAX_ENTITIES } from "../protocol/limits.ts";
 import type { ComponentGrant } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
 import { setNeutral } from "../replication/quantise.ts";
@@ -16,6 +16,7 @@ export type OutBatch = Extract<ToDriver, { kind: "batch" }>;
 
 /** Components of a new entity, by declared name. */
 export interface Components {
+  /** Values by component name. */
   readonly [component: string]: ComponentValues;
 }
 
@@ -42,7 +43,8 @@ export class StateSender {
   readonly #state: LinkState;
   readonly #rows: readonly Rows[];
   #unsent: EntityRecord[] = [];
-  #removes: number[] = [];
+  /** Removed components that no driver was told of, as `handle * MAX_COMPONENTS + component index`. */
+  readonly #removes = new Set<number>();
   #despawns: Handle[] = [];
   #rowBytes = 0;
   /** Entities that game code despawned, by handle, until a driver has surely taken that up. */
@@ -108,7 +110,7 @@ export class StateSender {
     const decision = state.gate.decideDespawn({ roleIndex: state.roleIndex, isOwner });
     if (!decision.allowed) return state.deny("despawn", decision.rule, { handle });
     if (record.isSent) this.#despawns.push(handle);
-    if (record.id !== 0 && this.#graves.size < MAX_ENTITIES) {
+    if (record.wasSent && this.#graves.size < MAX_ENTITIES) {
       this.#graves.set(handle, { id: record.id, batch: 0 });
     }
     this.forget(record);
@@ -193,7 +195,6 @@ export class StateSender {
   resync(): void {
     const state = this.#state;
     this.#unsent = [];
-    this.#removes = [];
     this.#despawns = [...this.#graves.keys()];
     state.dirty.clear();
     for (const record of state.ledger.records()) {
@@ -204,15 +205,14 @@ export class StateSender {
     }
   }
 
-  /** The driver is gone, and with it all it was told. */
-  handleDriverLost(): void {
+  /** The driver is gone, or has left the world: what it was told counts no more. */
+  handleLeft(): void {
     for (const record of this.#state.ledger.records()) {
       record.isSent = false;
       record.isConfirmed = this.#state.isMine(record);
       record.components.clear();
     }
     for (const grave of this.#graves.values()) grave.batch = 0;
-    this.#removes = [];
     this.#despawns = [];
   }
 
@@ -235,7 +235,7 @@ export class StateSender {
 
   /** Whether a batch would hold anything. */
   get hasChanges(): boolean {
-    return this.#unsent.length > 0 || this.#removes.length > 0 || this.#despawns.length > 0 ||
+    return this.#unsent.length > 0 || this.#removes.size > 0 || this.#despawns.length > 0 ||
       this.#state.dirty.mayHaveMarks;
   }
 
@@ -255,6 +255,7 @@ export class StateSender {
       spawns.push(record.handle);
       spawnOwners.push(record.owner);
       record.isSent = true;
+      record.wasSent = true;
     }
     this.#unsent.splice(0, taken);
     for (const component of state.grants.components) this.#dirtyRows(component);
@@ -264,14 +265,13 @@ export class StateSender {
       spawns: Uint32Array.from(spawns),
       spawnOwners: Uint32Array.from(spawnOwners),
       components: this.#finishRows(),
-      removes: Uint32Array.from(this.#removes),
+      removes: Uint32Array.from(this.#takeRemoves()),
       despawns: Uint32Array.from(this.#despawns),
     };
     for (const handle of this.#despawns) {
       const grave = this.#graves.get(handle);
       if (grave !== undefined) grave.batch = batch.id;
     }
-    this.#removes = [];
     this.#despawns = [];
     const isEmpty = batch.spawns.length === 0 && batch.components.length === 0 &&
       batch.removes.length === 0 && batch.despawns.length === 0;
@@ -386,8 +386,26 @@ export class StateSender {
       return state.deny("component", decision.rule, { id: component.id, handle });
     }
     state.dirty.unmark(component.index, record.slot, 0xffff_ffff);
-    if (record.components.delete(component.index)) this.#removes.push(handle, component.id);
+    record.components.delete(component.index);
+    // An entity that no driver ever heard of has nothing to take back.
+    if (record.wasSent) {
+      this.#removes.add(handle * MAX_COMPONENTS + component.index);
+    }
     return true;
+  }
+
+  /** Pairs of what was removed and not set again since: that went out as a new value already. */
+  #takeRemoves(): number[] {
+    const pairs: number[] = [];
+    for (const key of this.#removes) {
+      const record = this.#state.ledger.get(Math.floor(key / MAX_COMPONENTS));
+      const component = this.#state.grants.components[key % MAX_COMPONENTS]!;
+      if (record !== undefined && !record.components.has(component.index)) {
+        pairs.push(record.handle, component.id);
+      }
+    }
+    this.#removes.clear();
+    return pairs;
   }
 
   #writeMask(record: EntityRecord, component: ComponentGrant): number {

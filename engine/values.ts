@@ -15,6 +15,7 @@ export type FieldValue = boolean | number | string | Uint8Array | readonly numbe
 
 /** Fields by name; fields that are left out are not meant. */
 export interface ComponentValues {
+  /** Value by field name. */
   readonly [field: string]: FieldValue;
 }
 

@@ -18,7 +18,10 @@ const link = await listenForDriver({
 });
 console.log("Waiting for a driver.");
 
-link.onJoined = (info) => console.log(`Joined as peer ${info.peer}, role ${info.role}.`);
+link.onJoined = (info) => {
+  const how = info.resumed ? "Resumed" : "Joined";
+  console.log(`${how} as peer ${info.peer}, role ${info.role}.`);
+};
 link.onLeft = (_code, reason) => console.log(`The connection ended: ${reason}`);
 link.onDriverLost = (reason) => console.log(`The driver is lost (${reason}).`);
 link.onEvent = (name, values) => console.log(`Event ${name}: ${JSON.stringify(values)}`);

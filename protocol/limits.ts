@@ -179,8 +179,8 @@ export const CHANNEL_PIECE_BYTES = 65_536;
 export const MAX_OPEN_CHANNELS = 64;
 /** Messages a second on one channel from one sender. */
 export const MAX_CHANNEL_RATE_HZ = 1_000;
-/** Bytes of one message on an unreliable channel: whole in a datagram of 1,150 B less its headers and section frames. */
-export const MAX_UNRELIABLE_MESSAGE_BYTES = 800;
+/** Bytes of one message on an unreliable channel: whole in a datagram of 1,150 B less its header (42 B), section frame and name. */
+export const MAX_UNRELIABLE_MESSAGE_BYTES = 1_000;
 /** Bytes of one event's fields. */
 export const MAX_EVENT_BYTES = 8_192;
 /** Events that wait for their state, per peer. */
@@ -225,8 +225,8 @@ export const CONNECT_TIMEOUT_MS = 5_000;
 // ---- voice
 /** Largest Opus packet, RFC 6716 section 3.2.1: 1,275 B a frame; one frame a packet is what engines send. */
 export const MAX_OPUS_PACKET_BYTES = 1_275;
-/** Bytes of one voice frame a manifest may allow: whole in a datagram of 1,150 B less its headers, section frames and tag. */
-export const MAX_VOICE_FRAME_BYTES = 800;
+/** Bytes of one voice frame a manifest may allow: whole in a datagram of 1,150 B less its header (42 B), section frame and tag. */
+export const MAX_VOICE_FRAME_BYTES = 1_000;
 /** Voice frames a second of one entity: Opus frames of 2.5 ms. */
 export const MAX_VOICE_RATE_HZ = 400;
 /** Bytes that sealing a voice frame end to end may add: key id, counter and tag (RFC 9605). */
@@ -301,3 +301,5 @@ export const MAX_CONTROL_BACKLOG_BYTES = 1024 * 1024;
 export const RECONNECT_FIRST_MS = 250;
 /** Largest pause, ms, before a client connects again. */
 export const RECONNECT_MAX_MS = 5_000;
+/** Time, ms, that a client keeps its datagrams' arrival away from the server's tick, before and after: timers and paths jitter as much. */
+export const SEND_GUARD_MS = 3;

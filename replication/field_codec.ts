@@ -6,7 +6,7 @@ import type { Reader } from "../protocol/reader.ts";
 import type { Writer } from "../protocol/writer.ts";
 import type { FieldGrant } from "../permissions/grants.ts";
 import { bitsFor } from "./gamma.ts";
-import { isLaneInRange, laneMax } from "./quantise.ts";
+import { laneMax } from "./quantise.ts";
 import { changedFields, type ComponentValue, keptBytes, NO_BYTES } from "./value.ts";
 import { isUtf8 } from "./utf8.ts";
 
@@ -234,11 +234,9 @@ function compile(field: FieldGrant): number[] {
       return [BYTES, field.blobIndex, 0, field.maxBytes, 0];
     case "string":
       return [STRING, field.blobIndex, 0, field.maxBytes, 0];
-    case "quat": {
-      let limit = 2 ** field.bits - 1;
-      while (!isLaneInRange(field, 1, limit)) limit -= 1;
-      return [QUATERNION, field.laneOffset, 4, field.bits, limit];
-    }
+    case "quat":
+      // Lanes lie evenly around 2^(bits - 1) - 1, so that the last value of the bits stands for nothing.
+      return [QUATERNION, field.laneOffset, 4, field.bits, 2 ** field.bits - 2];
     default: {
       const limit = laneMax(field);
       const width = bitsFor(limit);

@@ -20,6 +20,7 @@ export class PeerView {
   readonly #peer: number;
   readonly #direction: LinkDirection;
   readonly #historyTicks: number;
+  readonly #onDrop: (track: EntityTrack) => void;
   readonly #byId = new Map<EntityId, EntityTrack>();
   // Entities that the peer last heard of as out of view and whose track is gone: their end must still be told.
   readonly #dormant: EntityId[] = [];
@@ -37,7 +38,10 @@ export class PeerView {
     if (this.#byId.get(id)?.seenTick !== this.#tick) this.#see(id, 0);
   };
 
-  /** A view of nothing yet. `peer` is the client's peer id, in both directions. */
+  /**
+   * A view of nothing yet. `peer` is the client's peer id, in both directions; `onDrop` is called with each track that is dropped, so that
+   * the sender takes back what it holds.
+   */
   constructor(
     options: {
       readonly grants: Grants;
@@ -46,7 +50,9 @@ export class PeerView {
       readonly roleIndex: number;
       readonly direction: LinkDirection;
     },
+    onDrop: (track: EntityTrack) => void,
   ) {
+    this.#onDrop = onDrop;
     this.#world = options.world;
     this.#grants = options.grants;
     this.#peer = options.peer;
@@ -81,6 +87,24 @@ export class PeerView {
   /** Whether the peer knows nothing of the entity: its slot is free as far as this peer is concerned. */
   knowsNothingOf(id: EntityId): boolean {
     return !this.#byId.has(id) && !this.#dormantAt.has(id);
+  }
+
+  /** Whether the peer was sent anything of the entity. */
+  wasTold(id: EntityId): boolean {
+    return this.#byId.get(id)?.wasSent === true || this.#dormantAt.has(id);
+  }
+
+  /** Every entity that the peer was told of and may still have, in no order. */
+  told(): EntityId[] {
+    const ids = [...this.#dormant];
+    for (const track of this.tracks) if (track.wasSent) ids.push(track.id);
+    return ids;
+  }
+
+  /** The peer was told of this entity over an earlier link: the next look shows, hides or ends it, and the peer hears which. */
+  assume(id: EntityId): void {
+    if (!this.knowsNothingOf(id)) return;
+    this.#add(id).wasSent = true;
   }
 
   /** Whether the entity is shown to the peer now. */
@@ -181,11 +205,8 @@ export class PeerView {
     }
     this.#byId.delete(track.id);
     if (track.state === ViewState.Gone) this.#dead -= 1;
-    this.onDrop?.(track);
+    this.#onDrop(track);
   }
-
-  /** Called with a track that is dropped, so that the sender takes back what it holds. */
-  onDrop: ((track: EntityTrack) => void) | undefined;
 
   /** One look at one entity. */
   #see(id: EntityId, distanceSquared: number): void {
@@ -277,6 +298,7 @@ export class PeerView {
         values[kept] = value;
         kept += 1;
       } else if (value.holdsPlace) {
+        value.holdsPlace = false;
         track.orphanPlaces += 1;
       }
     }

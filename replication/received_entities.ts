@@ -20,6 +20,8 @@ export interface ReceivedValue {
   maskTick: number;
   /** Tick of the header that hid or removed it; NEVER while it is shown. */
   hiddenTick: number;
+  /** Tick of the newest datagram with a version or piece of it: then it was shown. */
+  shownTick: number;
   assembly: PieceAssembly | undefined;
 }
 
@@ -38,6 +40,8 @@ export interface ReceivedEntity {
   hidden: number[];
   /** Tick of the header that took it out of view or ended it; NEVER while it is shown. */
   outTick: number;
+  /** Tick of the newest datagram with a value of it. */
+  shownTick: number;
   readonly values: ReceivedValue[];
 }
 
@@ -91,6 +95,7 @@ export class ReceivedEntities {
         visible: [],
         hidden: [],
         outTick: NEVER,
+        shownTick: NEVER,
         values: [],
       };
       this.#list.push(entity);
@@ -111,6 +116,7 @@ export class ReceivedEntities {
         voidTick: isRemoved ? entity.headerTick : NEVER,
         maskTick: NEVER,
         hiddenTick: isRemoved ? entity.headerTick : NEVER,
+        shownTick: NEVER,
         assembly: undefined,
       };
       entity.values.push(value);
@@ -126,27 +132,31 @@ export class ReceivedEntities {
     return version < 0 ? NEVER : store.tick(version);
   }
 
-  /** Takes over a newer header. */
+  /** Takes over a newer header. Values that came in later datagrams than it were shown again by then. */
   applyHeader(entity: ReceivedEntity, tick: number, state: ViewState): void {
     entity.headerTick = tick;
     entity.state = state;
-    entity.outTick = state === ViewState.Alive ? NEVER : tick;
+    entity.outTick = state === ViewState.Alive || entity.shownTick > tick ? NEVER : tick;
     for (const value of entity.values) {
       const isListed = state === ViewState.Alive && entity.visible.includes(value.component);
       if (isListed) {
         value.hiddenTick = NEVER;
         continue;
       }
-      value.hiddenTick = tick;
-      this.dropAssembly(value);
+      if (value.shownTick <= tick) {
+        value.hiddenTick = tick;
+        this.dropAssembly(value);
+      }
       const isKept = state === ViewState.OutOfView ||
         (state === ViewState.Alive && entity.hidden.includes(value.component));
       if (!isKept) value.voidTick = tick;
     }
   }
 
-  /** A value came in a datagram newer than the newest header: the header that shows it is still to come. */
+  /** A value came in a datagram of `tick`. Where that is newer than the header, the header that shows it is still to come. */
   markShown(entity: ReceivedEntity, value: ReceivedValue, tick: number): void {
+    value.shownTick = Math.max(value.shownTick, tick);
+    entity.shownTick = Math.max(entity.shownTick, tick);
     if (tick <= entity.headerTick) return;
     value.hiddenTick = NEVER;
     entity.outTick = NEVER;

@@ -130,6 +130,7 @@ export class SectionParser {
     }
     let previous = NEVER;
     while (reader.bits(1) === 1) {
+      this.#countEntry(reader);
       const component = reader.bits(this.#widths.component);
       if (component >= this.#grants.components.length) reader.fail(Fault.UnknownId);
       else if (component <= previous) reader.fail(Fault.NonCanonical);
@@ -167,7 +168,6 @@ export class SectionParser {
   }
 
   #readValue(reader: Reader, component: number): void {
-    this.#countEntry(reader);
     const allowed = this.#fieldsAllowed(component);
     if (allowed === 0) return reader.fail(Fault.Forbidden);
     if (this.#header !== undefined && !this.#header.visible.includes(component)) {

@@ -205,7 +205,6 @@ export class SnapshotReceiver {
       held.eraseVersions(value);
       value.maskTick = entry.versionTick;
     }
-    if (entry.versionTick < value.maskTick) return;
     store.put(value.row, entry.versionTick, entry.time, entry.held, entry.value);
     if (value.assembly !== undefined && value.assembly.versionTick <= entry.versionTick) {
       held.dropAssembly(value);

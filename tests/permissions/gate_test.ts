@@ -236,6 +236,15 @@ Deno.test("Gate answers an empty mask by whether anything could be written", () 
   assertEquals(verdict(gate.decideWrite({ ...q, roleIndex: 2 })), Rule.Role);
 });
 
+Deno.test("Gate keeps peers from the server's components even where a table's mask would let them", () => {
+  const grants = compiled(smallManifest());
+  const components = grants.components.map((one) => ({ ...one, authority: "server" as const }));
+  const gate = new Gate({ ...grants, components });
+  const q = { component: 0, mask: 1, isOwner: true, direction: "in" } as const;
+  assertEquals(verdict(gate.decideWrite({ ...q, roleIndex: 1 })), Rule.Authority);
+  assertEquals(verdict(gate.decideWrite({ ...q, roleIndex: 0 })), true);
+});
+
 Deno.test("Gate allows with one shared answer", () => {
   const gate = new Gate(compiled(smallManifest()));
   const q = { component: 0, mask: 3, roleIndex: 1, isOwner: true, direction: "in" } as const;

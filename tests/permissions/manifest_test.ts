@@ -2,6 +2,12 @@
 
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
+import {
+  DATAGRAM_HEADER_BYTES,
+  MAX_UNRELIABLE_MESSAGE_BYTES,
+  MAX_VOICE_FRAME_BYTES,
+  MIN_DATAGRAM_BYTES,
+} from "../../protocol/limits.ts";
 import { compileGrants } from "../../permissions/compile.ts";
 import { parseManifest } from "../../permissions/manifest.ts";
 import { ManifestError, type Mistake } from "../../permissions/manifest_error.ts";
@@ -333,9 +339,9 @@ const BROKEN: readonly (readonly [string, (m: Loose) => unknown, string, string]
   ],
   [
     "an unreliable message larger than a datagram",
-    (m) => Object.assign(m.world.channels[0], { mode: "unreliable", maxBytes: 801 }),
+    (m) => Object.assign(m.world.channels[0], { mode: "unreliable", maxBytes: 1001 }),
     "world.channels[0].maxBytes",
-    "at most 800",
+    "at most 1000",
   ],
   [
     "a channel whose messages reach nobody",
@@ -539,6 +545,12 @@ Deno.test("parseManifest() fills defaults in", () => {
   assertEquals(world.events[0]?.late, "deliver");
   assertEquals(host.limits.peerBytesPerSecond, 256_000);
   assertEquals(host.privacy.retentionSeconds, 60);
+});
+
+Deno.test("parseManifest() allows no frame or message that the smallest datagram cannot hold whole", () => {
+  // A section's frame, a channel's number or a frame's tag, sequence, time and seal: far below 100 bytes.
+  const room = MIN_DATAGRAM_BYTES - DATAGRAM_HEADER_BYTES - 100;
+  assert(MAX_UNRELIABLE_MESSAGE_BYTES <= room && MAX_VOICE_FRAME_BYTES <= room);
 });
 
 Deno.test("parseManifest() takes a byte order mark, a $schema and an empty read list", () => {

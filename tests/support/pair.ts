@@ -12,10 +12,12 @@ import {
   SimulatedNetwork,
   type SimulatedPair,
 } from "../../transport/simulated.ts";
+import type { Connection } from "../../transport/connection.ts";
 import type { CoreEnvironment, DriverCore } from "../../driver/core.ts";
 import { ClientCore } from "../../driver/client_core.ts";
 import { EngineSocket } from "../../driver/engine_socket.ts";
 import { ServerCore } from "../../driver/server_core.ts";
+import { TappedConnection } from "./tapped_connection.ts";
 
 const ENDPOINT = "sim.test:1";
 
@@ -26,16 +28,18 @@ export function sha256(bytes: Uint8Array): Uint8Array {
 
 /** One engine with its driver's core. */
 export class PairNode<C extends DriverCore = DriverCore> {
-  readonly core: C;
   readonly world = new ReferenceWorld();
   readonly engine: EngineLink;
   /** Everything the engine and the driver said to each other, when recording. */
   readonly engineBytes: Uint8Array[] = [];
+  readonly #make: () => C;
+  #core: C;
   #socket = new EngineSocket();
   readonly #pair: Pair;
   #timerAt = Infinity;
   #pumping = false;
   #again = false;
+  #isBeating = false;
   /** The driver's process is gone. */
   dead = false;
   /** The engine does not read its socket. */
@@ -50,16 +54,18 @@ export class PairNode<C extends DriverCore = DriverCore> {
   ) {
     this.#pair = pair;
     const prng = pair.prng.fork();
-    this.core = make({
-      now: () => pair.network.now,
-      randomBytes: (length) => {
-        const bytes = new Uint8Array(length);
-        prng.fill(bytes);
-        return bytes;
-      },
-      sha256,
-      wake: () => this.wake(),
-    });
+    this.#make = () =>
+      make({
+        now: () => pair.network.now,
+        randomBytes: (length) => {
+          const bytes = new Uint8Array(length);
+          prng.fill(bytes);
+          return bytes;
+        },
+        sha256,
+        wake: () => this.wake(),
+      });
+    this.#core = this.#make();
     this.engine = new EngineLink({
       grants,
       role,
@@ -69,19 +75,52 @@ export class PairNode<C extends DriverCore = DriverCore> {
     });
   }
 
+  /** The core of the driver that lives now. */
+  get core(): C {
+    return this.#core;
+  }
+
+  /** Bytes that the driver holds for the engine. */
+  get backlogBytes(): number {
+    return this.#socket.backlogBytes;
+  }
+
   /** Begins the engine link. */
   start(): void {
     this.engine.handleConnected();
     this.#boot += 1;
     this.#socket.push(this.core.hello({ certificateHash: "", listen: "", boot: this.#boot }));
     this.wake();
+    if (this.#isBeating) return;
+    this.#isBeating = true;
     const beat = () => {
-      if (this.dead) return;
       this.engine.handleTimer();
       this.wake();
       this.#pair.network.at(this.#pair.network.now + 100, beat);
     };
     beat();
+  }
+
+  /** The driver's process ends without a word: its engine sees the socket close, its peers see nothing until their time-out. */
+  killDriver(): void {
+    this.dead = true;
+    this.#pair.silence(this as unknown as PairNode<never>);
+    this.engine.handleClosed();
+  }
+
+  /** Starts another driver process beside the same engine. */
+  startDriver(): void {
+    this.dead = false;
+    this.#timerAt = Infinity;
+    this.#socket = new EngineSocket();
+    this.#core = this.#make();
+    this.start();
+  }
+
+  /** The driver crashes and the next one starts `downMs` later. */
+  restartDriver(downMs = 0): void {
+    this.killDriver();
+    this.#pair.network.at(this.#pair.network.now + downMs, () => this.startDriver());
   }
 
   /** Pumps soon, once for all that happens at this moment. */
@@ -113,12 +152,14 @@ export class PairNode<C extends DriverCore = DriverCore> {
         moved = true;
         this.#socket.handleWritten();
         if (this.#pair.recording) this.engineBytes.push(toEngine.slice());
+        this.#pair.tap?.engineBytes(this as unknown as PairNode, "toEngine", toEngine.slice());
         this.engine.handleBytes(toEngine);
       }
       const toDriver = this.engine.pollBytes();
       if (toDriver !== undefined) {
         moved = true;
         if (this.#pair.recording) this.engineBytes.push(toDriver.slice());
+        this.#pair.tap?.engineBytes(this as unknown as PairNode, "toDriver", toDriver.slice());
         this.#socket.handleBytes(toDriver);
         this.engine.handleWritten();
       }
@@ -139,7 +180,9 @@ export class PairNode<C extends DriverCore = DriverCore> {
     const at = this.core.nextTimerMs;
     if (at < this.#timerAt && at !== Infinity) {
       this.#timerAt = at;
+      const { core } = this;
       network.at(Math.max(at, network.now + 0.01), () => {
+        if (this.core !== core) return;
         this.#timerAt = Infinity;
         if (this.dead) return;
         this.core.handleTimer(network.now);
@@ -159,6 +202,17 @@ export interface PairOptions {
   readonly clientGrants?: (index: number) => Grants;
 }
 
+/** Someone who listens at every connection and engine socket of a pair. */
+export interface PairTap {
+  /** A client and the server are about to get the ends of a connection; what comes back is what they get. */
+  connection(client: PairNode, connector: Connection, acceptor: Connection): {
+    readonly connector: Connection;
+    readonly acceptor: Connection;
+  };
+  /** Bytes on a node's engine socket, in any chunking. */
+  engineBytes(node: PairNode, way: "toEngine" | "toDriver", bytes: Uint8Array): void;
+}
+
 /** A server, its clients and the network between them. */
 export class Pair {
   readonly network: SimulatedNetwork;
@@ -167,8 +221,12 @@ export class Pair {
   readonly clients: PairNode<ClientCore>[] = [];
   /** The present link of each client. */
   readonly links = new Map<PairNode<ClientCore>, SimulatedPair>();
-  /** Keep every byte of the engine sockets. */
+  /** Keep every byte of the engine sockets and of the network. */
   recording = false;
+  /** Datagrams and stream bytes as their senders gave them to the transport, when recording. */
+  readonly wire: { readonly up: Uint8Array[]; readonly down: Uint8Array[] } = { up: [], down: [] };
+  /** Hears everything that passes, when set. */
+  tap: PairTap | undefined;
   /** No connection can be made while it is true. */
   unreachable = false;
   readonly grants: Grants;
@@ -222,12 +280,31 @@ export class Pair {
     }
     const pair = network.connect(this.conditions);
     this.links.set(client, pair);
+    const { core } = client;
+    const { connector, acceptor } =
+      this.tap?.connection(client as unknown as PairNode, pair.connector, pair.acceptor) ?? pair;
     network.at(network.now + 1, () => {
-      this.server.core.handleConnection(pair.acceptor, network.now);
-      client.core.handleConnection(pair.connector, network.now);
+      if (this.server.dead) pair.kill("acceptor");
+      else this.server.core.handleConnection(this.#tapped(acceptor, "down"), network.now);
+      if (client.core !== core || client.dead) pair.kill("connector");
+      else client.core.handleConnection(this.#tapped(connector, "up"), network.now);
       this.server.pump();
       client.pump();
     });
+  }
+
+  #tapped(connection: Connection, direction: "up" | "down"): Connection {
+    return new TappedConnection(connection, (bytes) => {
+      if (this.recording) this.wire[direction].push(bytes.slice());
+    });
+  }
+
+  /** Ends all connections of a driver that died, at its end only. */
+  silence(node: PairNode<never>): void {
+    for (const [client, link] of this.links) {
+      if ((node as unknown) === this.server) link.kill("acceptor");
+      else if (client === (node as unknown)) link.kill("connector");
+    }
   }
 
   /** Lets virtual time pass. */

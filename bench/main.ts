@@ -1,0 +1,86 @@
+// Benchmarks by name: `deno task bench -- fanout`. Each ends with one flat line of JSON, one for each size where it runs with several;
+// README.md explains the keys.
+
+import { type CommandSpec, type Options, parseArguments } from "../driver/arguments.ts";
+import { CommandError, ExitCode } from "../driver/exit_codes.ts";
+import { FANOUT_OPTIONS, runFanout } from "./fanout.ts";
+
+const PROGRAM = "deno task bench --";
+
+type Body = (options: Options, print: (line: string) => void) => Promise<void>;
+
+/** Every benchmark, in the order the help lists them. */
+const BENCHMARKS: readonly (CommandSpec & { readonly body: Body })[] = [
+  {
+    name: "fanout",
+    summary: "one server driver, N clients with an avatar each, everyone sees everyone",
+    details: "A real server driver under its manifest's rights, and N real clients over QUIC.",
+    options: FANOUT_OPTIONS,
+    examples: ["fanout", "fanout --n 8,64 --seconds 30"],
+    body: runFanout,
+  },
+];
+
+const HELP: CommandSpec = {
+  name: "help",
+  summary: "print this list",
+  details: "",
+  options: [],
+  examples: [],
+};
+
+function overview(): string {
+  return [
+    `Usage: ${PROGRAM} NAME [options]`,
+    "",
+    "Benchmarks:",
+    ...[...BENCHMARKS, HELP].map(({ name, summary }) => `  ${name.padEnd(8)}  ${summary}`),
+    "",
+    `${PROGRAM} NAME --help tells more; bench/README.md explains each figure.`,
+  ].join("\n");
+}
+
+function helpOf({ name, details, options, examples }: CommandSpec): string {
+  const left = options.map((option) => `--${option.name} ${option.value}`);
+  const width = Math.max(0, ...left.map((text) => text.length));
+  return [
+    `Usage: ${PROGRAM} ${name} [options]`,
+    "",
+    details,
+    "",
+    ...options.map(({ help, preset }, i) =>
+      `  ${left[i]!.padEnd(width)}  ${help}${preset === undefined ? "" : ` (default ${preset})`}`
+    ),
+    "",
+    "Examples:",
+    ...examples.map((example) => `  ${PROGRAM} ${example}`),
+  ].join("\n");
+}
+
+/** Runs one benchmark; returns the exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  const parsed = parseArguments(args, [...BENCHMARKS, HELP]);
+  if (!parsed.ok) {
+    console.error(`${parsed.message.replace("command", "benchmark")} See: ${PROGRAM} help`);
+    return ExitCode.Usage;
+  }
+  const benchmark = BENCHMARKS.find(({ name }) => name === parsed.command.name);
+  if (benchmark === undefined || parsed.help) {
+    console.log(benchmark === undefined ? overview() : helpOf(benchmark));
+    return ExitCode.Ok;
+  }
+  try {
+    await benchmark.body(parsed.options, (line) => console.log(line));
+    return ExitCode.Ok;
+  } catch (error) {
+    if (error instanceof CommandError) {
+      console.error(error.message);
+      return error.exitCode;
+    }
+    const verbose = parsed.options.flag("verbose") && error instanceof Error;
+    console.error(verbose ? error.stack : `The benchmark failed: ${(error as Error).message}`);
+    return ExitCode.Bug;
+  }
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -1,0 +1,570 @@
+// The demo: a server and its clients, each an engine with a driver process of its own under exactly the rights of its manifest, talk over
+// real QUIC on loopback. Recorded people move, one of them speaks, writes are forged at three doors; at the end everything is judged.
+
+import type { ComponentRows, DenialReport } from "../protocol/engine_messages.ts";
+import { encodeToDriver, encodeToEngine } from "../protocol/engine_codec.ts";
+import { ExitCode } from "../driver/exit_codes.ts";
+import { type ComponentValues, FlushPacer } from "../engine/mod.ts";
+import { RowWriter } from "../replication/row_codec.ts";
+import { createValue } from "../replication/value.ts";
+import { connectQuic } from "../transport/quic.ts";
+import { AvatarJudge, percentile } from "./demo/avatars.ts";
+import { occursAtAnyBit } from "./demo/bit_search.ts";
+import { HostilePeer } from "./demo/hostile_peer.ts";
+import { type Actor, Stage } from "./demo/stage.ts";
+import { LiveTable } from "./demo/table.ts";
+import { VoiceJudge } from "./demo/voice.ts";
+import { CLIP_HZ, poseAt, readClips, readVoicePackets, VOICE_PACKET_MS } from "./recorded.ts";
+
+/** How the demo runs. */
+export interface DemoOptions {
+  /** Seconds of play, 8 at least. */
+  readonly seconds: number;
+  /** Clients beside the hostile peer, 2 at least. */
+  readonly clients: number;
+  /** Prints every denial as it comes. */
+  readonly verbose?: boolean;
+}
+
+const ENGINE_HZ = 30;
+/** Lies in components that the manifest does not name, in every world. */
+const CANARY = "canary-7f3a91-never-leaves";
+/** Lies in a component that everyone may read. */
+const GREETING = "control-52c8e0-everyone-reads";
+const SPACING_M = 1.5;
+/** Client that speaks, and client that walks out of its range and back. */
+const SPEAKER = 0;
+const WALKER = 1;
+
+/** Runs the demo; the exit code says whether its verdict is good. */
+export async function runDemo(options: DemoOptions): Promise<number> {
+  const stage = await Stage.create();
+  const demo = new Demo(stage, options);
+  try {
+    await demo.start();
+    await demo.play();
+    return await demo.judge();
+  } finally {
+    await demo.end();
+  }
+}
+
+class Demo {
+  readonly #stage: Stage;
+  readonly #options: DemoOptions;
+  readonly #clips = readClips();
+  readonly #avatars: AvatarJudge;
+  readonly #voice: VoiceJudge;
+  readonly #clients: Actor[] = [];
+  readonly #handles: number[] = [];
+  /** Where each client's body is, as last set. */
+  readonly #bodies: number[][] = [];
+  readonly #denials = new Map<string, DenialReport[]>();
+  readonly #sdkRefusals: { what: string; refused: boolean }[] = [];
+  readonly #hostiles: HostilePeer[] = [];
+  readonly #table: LiveTable;
+  #pacer: FlushPacer | undefined;
+  #server!: Actor;
+  #pin = "";
+  #guessRefusal: string | undefined;
+  #greetingId = 0;
+  #forgedInjection = 0;
+
+  constructor(stage: Stage, options: DemoOptions) {
+    this.#stage = stage;
+    this.#options = options;
+    const avatar = stage.grants.components.find((component) => component.name === "Avatar")!;
+    this.#avatars = new AvatarJudge(avatar);
+    this.#voice = new VoiceJudge(stage.grants.voice.range, readVoicePackets());
+    this.#table = new LiveTable(() => [this.#server, ...this.#clients]);
+  }
+
+  // ---- before
+
+  async start(): Promise<void> {
+    const listening = Promise.withResolvers<void>();
+    print(`Starting a server and ${this.#options.clients} clients, every driver a process of its own ...`);
+    this.#server = await this.#stage.start("server", "server", {
+      onDriverReady: (hello) => this.#pin = hello.certificateHash,
+      onJoined: () => listening.resolve(),
+      onDenied: (denial) => this.#noteDenial("server", denial),
+    });
+    await within(10_000, "the server's driver listens", listening.promise);
+    const command = this.#server.driver.command;
+    print(`The server's driver: deno ${command.args.map(shorten).join(" ")}`);
+    print(`  environment: ${Object.keys(command.env).join(", ") || "empty"}; rights to files and sockets given up after connecting.`);
+    for (let i = 0; i < this.#options.clients; i++) await this.#startClient(i);
+    this.#plantState();
+    this.#server.engine.flush();
+    this.#clients.forEach(({ engine }, index) => {
+      const nowMs = performance.now();
+      const pose = this.#poseOf(index, 0, 0);
+      this.#avatars.noteFlushed(`client ${index}`, engine.flush(), pose, nowMs);
+    });
+    await this.#waitUntil("everyone sees everyone", () =>
+      this.#clients.every(({ engine }) =>
+        this.#clients.every((_other, index) => this.#idOf(index) !== 0 && engine.handleOf(this.#idOf(index)) !== 0)
+      ));
+  }
+
+  async #waitUntil(what: string, condition: () => boolean): Promise<void> {
+    const deadline = performance.now() + 5_000;
+    while (!condition()) {
+      if (performance.now() > deadline) throw new Error(`not within 5 s: ${what}`);
+      await delay(10);
+    }
+  }
+
+  async #startClient(index: number): Promise<void> {
+    const name = `client ${index}`;
+    const joined = Promise.withResolvers<void>();
+    const actor = await this.#stage.start(`client${index}`, "client", {
+      onJoined: () => joined.resolve(),
+      onDenied: (denial) => this.#noteDenial(name, denial),
+      onStamped: (batch, time) => {
+        this.#avatars.noteStamped(name, batch, time);
+        // All engines of this process flush in one go, so one of them sets the pace.
+        if (index === 0) this.#pacer?.handleStamped(batch, time);
+      },
+      onRemoteChange: (handle, component, values, at) => {
+        if (component !== "Avatar") return;
+        const id = actor.engine.networkIdOf(handle);
+        this.#avatars.noteReceived(name, id, values, at.time, performance.now());
+      },
+      onVoice: (_handle, frame, info) => this.#voice.noteHeard(name, info.sequence, frame),
+    }, { url: `quic://127.0.0.1:${this.#stage.port}`, pin: this.#pin, credential: new Uint8Array(0) });
+    this.#clients.push(actor);
+    await within(10_000, `${name} joins`, joined.promise);
+  }
+
+  /** Avatars and the greeting that everyone reads; secrets that nobody but their own engine has. */
+  #plantState(): void {
+    this.#clients.forEach((client, index) => {
+      const pose = this.#poseOf(index, 0, 0);
+      const handle = client.engine.spawn({
+        Avatar: pose,
+        Name: { text: `player ${index}` },
+      });
+      this.#handles.push(handle);
+      this.#bodies.push(pose.body as number[]);
+      client.world.set(handle, "Diary", { text: `${CANARY} of client ${index}` });
+      client.world.set(client.world.createLocal(), "Wallet", { text: CANARY, coins: 12 });
+    });
+    const { engine, world } = this.#server;
+    const sign = engine.spawn({
+      Greeting: { text: GREETING },
+      Score: { score: 42, secretRating: 0x5eed },
+    });
+    this.#greetingId = sign;
+    world.set(sign, "AdminNotes", { text: CANARY });
+  }
+
+  /** A recorded pose; the walker wanders out of the speaker's range and back. */
+  #poseOf(index: number, sample: number, share: number): ComponentValues {
+    const side = Math.ceil(Math.sqrt(this.#options.clients));
+    const x = (index % side - (side - 1) / 2) * SPACING_M + (index === WALKER ? walkAt(share) : 0);
+    const z = (Math.floor(index / side) - (side - 1) / 2) * SPACING_M;
+    const clip = this.#clips[index % this.#clips.length]!;
+    return poseAt(clip, Math.round(sample * CLIP_HZ / ENGINE_HZ) + index * 97, [x, z]) as unknown as ComponentValues;
+  }
+
+  // ---- during
+
+  async play(): Promise<void> {
+    const { seconds } = this.#options;
+    const startMs = performance.now();
+    const pacer = new FlushPacer(this.#stage.grants.tickHz, startMs);
+    this.#pacer = pacer;
+    const samples = Math.round(seconds * ENGINE_HZ);
+    const frames = Math.round(seconds * 1000 / VOICE_PACKET_MS);
+    this.#table.start();
+    const forgeries = this.#schedule(seconds);
+    let sample = 0;
+    let frame = 0;
+    while (sample < samples || frame < frames) {
+      const elapsed = performance.now() - startMs;
+      if (sample < samples && pacer.nextMs <= performance.now()) this.#playSample(sample++, samples);
+      while (frame < frames && frame * VOICE_PACKET_MS <= elapsed) this.#speak(), frame += 1;
+      for (const forgery of forgeries) {
+        if (forgery.done || elapsed < forgery.atMs) continue;
+        forgery.done = true;
+        await forgery.run();
+      }
+      this.#table.update(elapsed / 1000);
+      const next = Math.min(
+        sample < samples ? pacer.nextMs - startMs : Infinity,
+        frame < frames ? frame * VOICE_PACKET_MS : Infinity,
+      );
+      if (next < Infinity) await delay(Math.max(0, next - (performance.now() - startMs)));
+    }
+    await delay(1_000);
+    this.#table.stop();
+  }
+
+  #playSample(sample: number, samples: number): void {
+    this.#clients.forEach((client, index) => {
+      const handle = this.#handles[index]!;
+      const pose = this.#poseOf(index, sample, sample / samples);
+      this.#bodies[index] = pose.body as number[];
+      client.engine.set(handle, "Avatar", pose);
+      const nowMs = performance.now();
+      const batch = client.engine.flush();
+      if (index === 0) this.#pacer?.handleFlushed(batch, nowMs);
+      if (batch !== 0) {
+        this.#avatars.noteFlushed(`client ${index}`, batch, pose, nowMs);
+      }
+    });
+    this.#server.engine.flush();
+    for (const hostile of this.#hostiles) hostile.tick();
+  }
+
+  #speak(): void {
+    const speaker = this.#clients[SPEAKER]!;
+    const mouth = this.#bodies[SPEAKER]!;
+    if (!speaker.engine.sendVoice(this.#handles[SPEAKER]!, this.#voice.nextPacket)) return;
+    const distances = new Map<string, number>();
+    this.#clients.forEach((_client, index) => {
+      if (index === SPEAKER) return;
+      const ear = this.#bodies[index]!;
+      distances.set(`client ${index}`, Math.hypot(ear[0]! - mouth[0]!, ear[1]! - mouth[1]!, ear[2]! - mouth[2]!));
+    });
+    this.#voice.noteSpoken(distances);
+  }
+
+  #schedule(seconds: number): { atMs: number; done: boolean; run: () => Promise<void> | void }[] {
+    const at = (share: number, run: () => Promise<void> | void) => ({ atMs: seconds * 1000 * share, done: false, run });
+    return [
+      at(0.10, () => this.#hostileJoins()),
+      at(0.30, () => this.#forgeThroughSdk()),
+      at(0.45, () => this.#forgeRawFrames()),
+      at(0.60, () => this.#forgeOverNetwork()),
+      at(0.75, () => this.#guessResumeSecret()),
+    ];
+  }
+
+  async #dial(resume?: { peer: number; secret: Uint8Array }): Promise<HostilePeer> {
+    const connection = await connectQuic({ host: "127.0.0.1", port: this.#stage.port, pin: this.#pin });
+    return new HostilePeer(this.#stage.grants, connection, () => performance.now(), resume);
+  }
+
+  async #hostileJoins(): Promise<void> {
+    const hostile = await this.#dial();
+    await within(5_000, "the hostile peer is answered", hostile.answered);
+    hostile.spawnAvatar("Avatar", this.#poseOf(this.#options.clients, 0, 0));
+    this.#hostiles.push(hostile);
+  }
+
+  /** Door 1: game code asks the SDK for what it may not do. */
+  #forgeThroughSdk(): void {
+    const { engine, world } = this.#clients[2 % this.#clients.length]!;
+    const own = this.#handles[2 % this.#clients.length]!;
+    const victim = engine.handleOf(this.#idOf(SPEAKER));
+    const sign = engine.handleOf(this.#server.engine.networkIdOf(this.#greetingId));
+    const attempt = (what: string, allowed: unknown) => this.#sdkRefusals.push({ what, refused: !allowed });
+    attempt("write another's avatar", engine.set(victim, "Avatar", { body: [0, 9, 0] }));
+    attempt("write a server's component", engine.set(sign, "Score", { score: 1_000_000 }));
+    attempt("add a server's component", engine.set(own, "Score", { score: 1 }));
+    attempt("write out of range", engine.set(own, "Avatar", { body: [1e6, 0, 0] }));
+    attempt("write a number that is none", engine.set(own, "Avatar", { body: [NaN, 0, 0] }));
+    attempt("despawn another's avatar", engine.despawn(victim));
+    attempt("spawn a second avatar", engine.spawn({ Avatar: this.#poseOf(0, 0, 0) }));
+    attempt("send the server's event", engine.sendEvent("Announce", { text: "forged" }));
+    attempt("send an undeclared event", engine.sendEvent("Teleport", {}));
+    attempt("open an undeclared channel", engine.openChannel("backdoor"));
+    attempt("speak for another", engine.sendVoice(victim, this.#voice.nextPacket));
+    // Behind the SDK's back, straight into the world: found at the next flush, refused, and put right.
+    world.set(victim, "Avatar", { body: [0, 99, 0] });
+    world.set(sign, "Greeting", { text: "forged in the world" });
+    engine.flush();
+    setTimeout(() => {
+      const body = world.read(victim, "Avatar")!.body as number[];
+      attempt("change another's avatar in the world", body[1]! > 50);
+      attempt("change the server's sign in the world", world.read(sign, "Greeting")!.text !== GREETING);
+    }, 500);
+  }
+
+  /** Door 2: frames that no SDK sent, on the engine's own sockets, in both directions. */
+  #forgeRawFrames(): void {
+    const index = 2 % this.#clients.length;
+    const client = this.#clients[index]!;
+    const victim = client.engine.handleOf(this.#idOf(SPEAKER));
+    const none = new Uint32Array(0);
+    const avatar = this.#rows("Avatar", victim, this.#poseOf(0, 0, 0));
+    const score = this.#rows("Score", this.#handles[index]!, { score: 7, secretRating: 7 });
+    const undeclared: ComponentRows = { ...score, componentId: 999 };
+    client.tap.inject(
+      "toDriver",
+      encodeToDriver({
+        kind: "batch",
+        id: 0x7fff_0001,
+        spawns: none,
+        spawnOwners: none,
+        components: [avatar, score, undeclared],
+        removes: none,
+        despawns: Uint32Array.of(victim),
+      }),
+    );
+    client.tap.inject("toDriver", encodeToDriver({ kind: "transfer", handle: victim, peer: client.engine.peer! }));
+    // A driver that was taken over would write what only the server's engine may.
+    this.#forgedInjection = this.#server.engine.stats.denials;
+    this.#server.tap.inject(
+      "toEngine",
+      encodeToEngine({
+        kind: "batch",
+        tick: 1,
+        spawns: none,
+        spawnIds: none,
+        spawnOwners: none,
+        components: [{ ...this.#rows("Score", this.#greetingId, { score: 999, secretRating: 1 }), times: Float64Array.of(1) }],
+        removes: none,
+        hides: none,
+        despawns: none,
+        owners: none,
+      }),
+    );
+  }
+
+  /** Door 3: a peer without a driver. */
+  #forgeOverNetwork(): void {
+    const hostile = this.#hostiles[0]!;
+    const victim = this.#idOf(SPEAKER);
+    const sign = this.#server.engine.networkIdOf(this.#greetingId);
+    hostile.forgeWrite(victim, "Avatar", this.#poseOf(3, 0, 0));
+    hostile.forgeWrite("own", "Score", { score: 5, secretRating: 5 });
+    hostile.forgeWrite(sign, "Greeting", { text: "forged" });
+    hostile.forgeWrite(900, "Avatar", this.#poseOf(3, 0, 0));
+    hostile.forgeVoice(victim, this.#voice.nextPacket);
+    hostile.forgeEvent(2, { text: "forged" });
+    hostile.forgeEvent(77, {});
+    hostile.sendGarbage(crypto.getRandomValues(new Uint8Array(200)));
+  }
+
+  async #guessResumeSecret(): Promise<void> {
+    const guess = await this.#dial({
+      peer: this.#clients[SPEAKER]!.engine.peer!,
+      secret: crypto.getRandomValues(new Uint8Array(32)),
+    });
+    await within(5_000, "the guess is answered", guess.answered);
+    this.#guessRefusal = guess.refusal ?? (guess.closed ? "closed" : undefined);
+    guess.close();
+  }
+
+  #rows(name: string, handle: number, values: ComponentValues): ComponentRows {
+    const component = this.#stage.grants.components.find((one) => one.name === name)!;
+    const writer = new RowWriter(component);
+    const value = createValue(component);
+    // The numbers do not matter: what is judged is who writes where.
+    void values;
+    for (const field of component.fields) if (field.kind === "quat") value.lanes[field.laneOffset] = 3;
+    writer.push(component.allFields, value, () => 0);
+    return {
+      componentId: component.id,
+      handles: Uint32Array.of(handle),
+      masks: Uint32Array.of(component.allFields),
+      rows: writer.finish(),
+      times: new Float64Array(0),
+    };
+  }
+
+  #idOf(index: number): number {
+    return this.#clients[index]!.engine.networkIdOf(this.#handles[index]!);
+  }
+
+  #noteDenial(who: string, denial: DenialReport): void {
+    let list = this.#denials.get(who);
+    if (list === undefined) this.#denials.set(who, list = []);
+    list.push(denial);
+    if (this.#options.verbose === true) print(`  ${who}: ${JSON.stringify(denial)}`);
+  }
+
+  // ---- after
+
+  async judge(): Promise<number> {
+    const verdict = new Verdict();
+    this.#judgeAvatars(verdict);
+    await this.#judgeHashes(verdict);
+    this.#judgeVoice(verdict);
+    this.#judgeSecrets(verdict);
+    this.#judgeForgeries(verdict);
+    const { latenciesMs } = this.#avatars;
+    print(
+      `Latency from engine to engine: p50 ${percentile(latenciesMs, 0.5).toFixed(1)} ms, ` +
+        `p99 ${percentile(latenciesMs, 0.99).toFixed(1)} ms over ${latenciesMs.length} samples.`,
+    );
+    print(verdict.isGood ? "Verdict: everything held." : "Verdict: FAILED, see the lines marked so.");
+    return verdict.isGood ? ExitCode.Ok : ExitCode.DemoFailed;
+  }
+
+  #judgeAvatars(verdict: Verdict): void {
+    const results = this.#avatars.judge((id) => this.#ownerName(id));
+    const pairs = this.#clients.length * (this.#clients.length - 1);
+    const wrong = results.reduce((sum, one) => sum + one.wrong, 0);
+    const worst = Math.min(...results.map((one) => one.received / one.sent));
+    verdict.add(
+      `each of ${pairs} copies of an avatar equals what its owner sent, as quantised integers`,
+      results.length === pairs && wrong === 0,
+      `${results.reduce((sum, one) => sum + one.received, 0)} samples compared in ${results.length} copies, ${wrong} wrong`,
+    );
+    verdict.add(
+      "at least 90 % of the sent sample times arrive in each copy",
+      results.length === pairs && worst >= 0.9,
+      `worst ${(100 * worst).toFixed(1)} %`,
+    );
+  }
+
+  #ownerName(id: number): string | undefined {
+    const index = this.#clients.findIndex((_client, at) => this.#idOf(at) === id);
+    return index < 0 ? undefined : `client ${index}`;
+  }
+
+  async #judgeHashes(verdict: Verdict): Promise<void> {
+    const hashes = await Promise.all(this.#clients.map(({ engine }) => {
+      const asked = engine.stateHash();
+      engine.flush();
+      return within(5_000, "state hashes", asked);
+    }));
+    let compared = 0;
+    let equal = 0;
+    this.#clients.forEach((_owner, index) => {
+      const expected = hashes[index]!.get(this.#handles[index]!);
+      this.#clients.forEach((other, at) => {
+        if (at === index) return;
+        compared += 1;
+        const copy = hashes[at]!.get(other.engine.handleOf(this.#idOf(index)));
+        if (expected !== undefined && copy === expected) equal += 1;
+      });
+    });
+    verdict.add("all copies ended equal (hash, owner's driver against each receiver's)", compared > 0 && equal === compared, `${equal} of ${compared}`);
+  }
+
+  #judgeVoice(verdict: Verdict): void {
+    const results = this.#voice.judge();
+    const inRange = results.reduce((sum, one) => sum + one.inRange, 0);
+    const heard = results.reduce((sum, one) => sum + one.heardInRange, 0);
+    const outOfRange = results.reduce((sum, one) => sum + one.outOfRange, 0);
+    const leaked = results.reduce((sum, one) => sum + one.heardOutOfRange, 0);
+    const damaged = results.reduce((sum, one) => sum + one.damaged, 0);
+    const worst = Math.min(...results.map((one) => one.heardInRange / Math.max(1, one.inRange)));
+    verdict.add(
+      "99 % of the voice frames in range arrive byte for byte",
+      inRange >= 100 && worst >= 0.99 && damaged === 0,
+      `${heard} of ${inRange}, worst listener ${(100 * worst).toFixed(1)} %, ${damaged} damaged`,
+    );
+    verdict.add("no voice frame reaches anyone out of range", outOfRange >= 100 && leaked === 0, `${leaked} of ${outOfRange}`);
+  }
+
+  #judgeSecrets(verdict: Verdict): void {
+    const canary = new TextEncoder().encode(CANARY);
+    const control = new TextEncoder().encode(GREETING);
+    const sockets = [this.#server, ...this.#clients].map((actor) => actor.tap.bytes);
+    const plaintext = this.#hostiles.flatMap((hostile) => hostile.received);
+    const searched = [...sockets, plaintext];
+    const bytes = searched.flat().reduce((sum, chunk) => sum + chunk.length, 0);
+    const leaks = searched.filter((chunks) => occursAtAnyBit(chunks, canary)).length;
+    const controls = searched.filter((chunks) => occursAtAnyBit(chunks, control)).length;
+    verdict.add(
+      "the canary is found nowhere",
+      leaks === 0,
+      `${(bytes / 1e6).toFixed(1)} MB of ${searched.length} sources searched at 8 bit offsets`,
+    );
+    verdict.add("the same search finds the granted control text in each source", controls === searched.length, `${controls} of ${searched.length}`);
+  }
+
+  #judgeForgeries(verdict: Verdict): void {
+    const kept = this.#sdkRefusals.filter((one) => !one.refused).map((one) => one.what);
+    const told = this.#count("engine");
+    verdict.add(
+      "door 1, the SDK: every forged call is refused and reported",
+      this.#sdkRefusals.length > 0 && kept.length === 0 && told >= this.#sdkRefusals.length - 1,
+      kept.length === 0 ? `${this.#sdkRefusals.length} attempts, ${told} reports` : `not refused: ${kept.join(", ")}`,
+    );
+    const index = 2 % this.#clients.length;
+    const byDriver = (this.#denials.get(`client ${index}`) ?? []).filter((one) => one.door === "driver");
+    const rules = new Set(byDriver.map((one) => one.rule));
+    const engineRefused = this.#server.engine.stats.denials > this.#forgedInjection;
+    const expected = ["notOwner", "undeclared", "authority"].filter((rule) => !rules.has(rule));
+    verdict.add(
+      "door 2, raw frames on the engine socket: refused in both directions and reported",
+      expected.length === 0 && engineRefused,
+      `driver's rules ${[...rules].join(", ")}${expected.length > 0 ? `; missing ${expected.join(", ")}` : ""}; ` +
+        `the engine ${engineRefused ? "refused" : "did NOT refuse"} its own driver`,
+    );
+    const hostile = this.#hostiles[0];
+    const reports = (this.#denials.get("server") ?? []).filter((one) => one.peer === hostile?.peer && one.door === "driver");
+    const subjects = new Set(reports.map((one) => `${one.rule} ${one.subject}`));
+    const needed = ["notOwner component", "notOwner voice", "role event", "entityUnknown component"];
+    const missing = needed.filter((one) => !subjects.has(one));
+    const faults = Object.entries(this.#server.stats).filter(([name]) => name.startsWith("fault."));
+    const faultCount = faults.reduce((sum, [, count]) => sum + count, 0);
+    verdict.add(
+      "door 3, a hostile peer: forged writes, voice and events refused and reported, malformed datagrams counted",
+      missing.length === 0 && faultCount >= 3,
+      `${[...subjects].join(", ")}; ${faults.map(([name, count]) => `${name.slice(6)} ${count}`).join(", ")}` +
+        (missing.length > 0 ? `; missing ${missing.join(", ")}` : ""),
+    );
+    verdict.add("a guessed resume secret is refused", this.#guessRefusal !== undefined, this.#guessRefusal ?? "it was taken");
+    const sign = this.#server.world.read(this.#greetingId, "Score")!;
+    const truth = this.#server.world.read(this.#greetingId, "Greeting")!;
+    verdict.add(
+      "nothing forged has changed the server's world",
+      sign.score === 42 && truth.text === GREETING,
+      `score ${String(sign.score)}, greeting ${truth.text === GREETING ? "intact" : "changed"}`,
+    );
+  }
+
+  #count(door: string): number {
+    return [...this.#denials.values()].flat().filter((one) => one.door === door).reduce((sum, one) => sum + one.count, 0);
+  }
+
+  async end(): Promise<void> {
+    this.#table.stop();
+    for (const hostile of this.#hostiles) hostile.close();
+    await this.#stage.end();
+  }
+}
+
+/** Collects the lines of the verdict. */
+class Verdict {
+  #isGood = true;
+
+  get isGood(): boolean {
+    return this.#isGood;
+  }
+
+  add(what: string, isGood: boolean, figures: string): void {
+    print(`${isGood ? "  ok    " : "  FAILED"} ${what}: ${figures}`);
+    if (!isGood) this.#isGood = false;
+  }
+}
+
+/** How far the walker is from its place, metres, over the share of the play: out of range in the middle third. */
+function walkAt(share: number): number {
+  if (share < 0.25 || share > 0.85) return 0;
+  if (share < 0.35) return 32 * (share - 0.25) / 0.1;
+  if (share < 0.75) return 32;
+  return 32 * (0.85 - share) / 0.1;
+}
+
+function print(line: string): void {
+  console.log(line);
+}
+
+function shorten(argument: string): string {
+  return argument.replaceAll(/\/[^,=\s]*\//g, ".../");
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms);
+  });
+  try {
+    return await Promise.race([promise, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

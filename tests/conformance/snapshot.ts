@@ -1,0 +1,392 @@
+// The snapshot section (docs/PROTOCOL.md chapter 5) as its receiver reads it: bits first, everything checked, then held. It keeps what the page
+// says a receiver keeps and no longer, so that a sender that refers to anything else is found out.
+
+import { Bits, Malformed, rule, widthOf } from "./bits.ts";
+import { maskOf, readAbsolute, readChange, type Value } from "./values.ts";
+import { type Component, historyTicks, type World } from "./world.ts";
+
+/** Bytes of one piece. */
+const PIECE_BYTES = 960;
+/** Ticks that a receiver holds versions beyond the history window. */
+const MARGIN_TICKS = 64;
+/** Replaced and newest versions held of one component. */
+const MOST_VERSIONS = 64;
+
+/** One version of a component. */
+export interface Version {
+  /** Tick of the datagram in which it was first sent. */
+  readonly tick: number;
+  /** Sub-ticks. */
+  readonly sampleTime: number;
+  readonly value: Value;
+}
+
+/** What a header says. */
+export interface Header {
+  readonly state: "alive" | "outOfView" | "gone";
+  readonly owner: number;
+  readonly epoch: number;
+  /** Component index to hidden. */
+  readonly components: ReadonlyMap<number, boolean>;
+}
+
+/** One value, read but not yet held. */
+interface ReadValue {
+  readonly component: number;
+  readonly tick: number;
+  readonly sampleTime: number;
+  readonly contents:
+    | { readonly kind: "absolute" | "change"; readonly value: Value }
+    | { readonly kind: "piece"; readonly total: number; readonly number: number; readonly bytes: Uint8Array };
+}
+
+/** One entity of a section. */
+interface ReadEntity {
+  readonly id: number;
+  readonly header: Header | undefined;
+  readonly epoch: number | undefined;
+  readonly values: readonly ReadValue[];
+}
+
+/** A section, read. */
+export interface ReadSection {
+  readonly grantEpoch: number;
+  readonly entities: readonly ReadEntity[];
+}
+
+/** A value that became whole, and whether it is newer than what was held. */
+export interface Arrival {
+  readonly entity: number;
+  readonly component: number;
+  readonly version: Version;
+  readonly how: "absolute" | "change" | "pieces";
+  readonly fresh: boolean;
+  /** Epoch that an owner knew; `undefined` down. */
+  readonly epoch: number | undefined;
+}
+
+interface Transfer {
+  readonly tick: number;
+  readonly sampleTime: number;
+  readonly total: number;
+  readonly pieces: Map<number, Uint8Array>;
+}
+
+interface Track {
+  /** Ascending by tick; the last is the newest. */
+  versions: Version[];
+  transfer: Transfer | undefined;
+}
+
+/** One entity as the receiver holds it. */
+export interface HeldEntity {
+  headerTick: number;
+  header: Header | undefined;
+  readonly tracks: Map<number, Track>;
+  /** Tick at which each component was removed. */
+  readonly removedAt: Map<number, number>;
+}
+
+/** The receiving end of one direction of one link. */
+export class SnapshotReceiver {
+  readonly #world: World;
+  readonly #isDown: boolean;
+  readonly #history: number;
+  #newestTick = -Infinity;
+  readonly entities = new Map<number, HeldEntity>();
+
+  /** Nothing is held yet. */
+  constructor(world: World, way: "down" | "up") {
+    this.#world = world;
+    this.#isDown = way === "down";
+    this.#history = historyTicks(world);
+  }
+
+  /** Rules 1 and 2 for the caller, who must know before anything else of the datagram counts. */
+  accepts(body: Uint8Array, tick: number, grantEpoch: number): string | undefined {
+    if (body[0] !== grantEpoch) return "WrongEpoch";
+    if (tick < this.#newestTick - this.#history - MARGIN_TICKS) return "Replayed";
+    return undefined;
+  }
+
+  /** Reads a section whole; throws `Malformed` at the first rule it breaks, and holds nothing of it. */
+  read(body: Uint8Array, tick: number): ReadSection {
+    const bits = new Bits(body);
+    const grantEpoch = bits.bits(8);
+    const entities: ReadEntity[] = [];
+    const section = { entries: 0, offset: 0, age: undefined as number | undefined };
+    let id = 0;
+    while (bits.bool()) {
+      id += bits.gamma();
+      rule(id < 2 ** 32, "OutOfRange", "entity id");
+      const slot = id % 2 ** 20;
+      rule(slot >= 1 && slot <= this.#world.maxEntities, "OutOfRange", `slot ${slot}`);
+      entities.push(this.#entity(bits, id, tick, section));
+      rule(section.entries <= 1_024, "OutOfRange", "more than 1,024 entries");
+    }
+    rule(entities.length > 0, "NonCanonical", "a section without entity");
+    bits.end();
+    return { grantEpoch, entities };
+  }
+
+  #entity(
+    bits: Bits,
+    id: number,
+    tick: number,
+    section: { entries: number; offset: number; age: number | undefined },
+  ): ReadEntity {
+    const hasHeader = bits.bool();
+    const header = hasHeader ? this.#header(bits) : undefined;
+    if (hasHeader) section.entries += 1;
+    const epoch = !this.#isDown && !hasHeader ? bits.bits(8) : header?.epoch;
+    const values: ReadValue[] = [];
+    if (header !== undefined && header.state !== "alive") return { id, header, epoch, values };
+    while (bits.bool()) {
+      section.entries += 1;
+      const value = this.#value(bits, id, tick, section);
+      const before = values.at(-1)?.component ?? -1;
+      rule(value.component > before, "NonCanonical", "order of components");
+      if (header !== undefined) {
+        rule(header.components.get(value.component) === false, "Unexpected", "value not shown");
+      }
+      values.push(value);
+    }
+    rule(hasHeader || values.length > 0, "NonCanonical", "an entity without contents");
+    return { id, header, epoch: this.#isDown ? undefined : epoch, values };
+  }
+
+  #component(bits: Bits): number {
+    const index = bits.bits(widthOf(this.#world.components.length - 1));
+    rule(index < this.#world.components.length, "UnknownId", `component index ${index}`);
+    return index;
+  }
+
+  #header(bits: Bits): Header {
+    const state = (["alive", "outOfView", "gone"] as const)[bits.bits(2)];
+    rule(state !== undefined, "UnknownKind", "state 3");
+    const components = new Map<number, boolean>();
+    if (state !== "alive") return { state, owner: 65_535, epoch: 0, components };
+    const owner = bits.u16();
+    const epoch = bits.u8();
+    let before = -1;
+    while (bits.bool()) {
+      const index = this.#component(bits);
+      rule(index > before, "NonCanonical", "order of components");
+      components.set(index, bits.bool());
+      before = index;
+    }
+    return { state, owner, epoch, components };
+  }
+
+  #value(
+    bits: Bits,
+    id: number,
+    tick: number,
+    section: { offset: number; age: number | undefined },
+  ): ReadValue {
+    const component = this.#component(bits);
+    const layout = this.#world.components[component]!;
+    const versionTick = bits.bool() ? tick - bits.gamma() : tick;
+    rule(versionTick >= 0, "OutOfRange", "version before the timeline's start");
+    if (bits.bool()) {
+      const offset = bits.signed();
+      rule(offset !== section.offset, "NonCanonical", "offset as before");
+      section.offset = offset;
+    }
+    const sampleTime = 64 * versionTick - section.offset;
+    rule(sampleTime >= 0, "OutOfRange", "sample time before the timeline's start");
+    const code = bits.bool() ? bits.bits(2) : undefined;
+    const done = (contents: ReadValue["contents"]) => ({
+      component,
+      tick: versionTick,
+      sampleTime,
+      contents,
+    });
+    if (code === 2) return done({ kind: "absolute", value: readAbsolute(bits, layout) });
+    if (code === 3) return done(this.#piece(bits, layout));
+    const held = this.entities.get(id)?.tracks.get(component)?.versions ?? [];
+    let reference: Version | undefined;
+    if (code === 1) {
+      reference = held.findLast((v) => v.tick < tick - this.#history && v.tick < versionTick);
+    } else {
+      if (code === 0) {
+        const age = bits.bits(widthOf(this.#history));
+        rule(age >= 1 && age <= this.#history, "OutOfRange", `age ${age}`);
+        rule(age !== section.age, "NonCanonical", "age as before");
+        section.age = age;
+      }
+      const age = section.age;
+      rule(age !== undefined, "NonCanonical", "no age was sent before");
+      reference = held.find((v) => v.tick === tick - age);
+    }
+    if (reference === undefined || reference.tick >= versionTick) {
+      const what = `entity ${id}, component ${component}, datagram tick ${tick}, version ` +
+        `${versionTick}, code ${code}, age ${section.age}; held ${held.map((v) => v.tick)}`;
+      throw new Malformed("UnknownBaseline", what);
+    }
+    return done({ kind: "change", value: readChange(bits, layout, reference.value) });
+  }
+
+  #piece(bits: Bits, layout: Component): ReadValue["contents"] {
+    const total = bits.varint();
+    rule(total > PIECE_BYTES, "NonCanonical", `${total} bytes in pieces`);
+    const most = layout.fields.reduce(
+      (sum, f) => sum + (f.maxBytes > 0 ? 5 + f.maxBytes : f.kind === "vec3" ? 12 : 16),
+      layout.fields.length,
+    );
+    rule(total <= most, "OutOfRange", `${total} bytes in pieces`);
+    const count = Math.ceil(total / PIECE_BYTES);
+    const number = bits.bits(widthOf(count - 1));
+    rule(number < count, "OutOfRange", `piece ${number} of ${count}`);
+    const size = number === count - 1 ? total - PIECE_BYTES * (count - 1) : PIECE_BYTES;
+    return { kind: "piece", total, number, bytes: bits.take(size) };
+  }
+
+  /** Holds a section that was read at this tick; gives the values that became whole by it. */
+  hold(section: ReadSection, tick: number): Arrival[] {
+    this.#newestTick = Math.max(this.#newestTick, tick);
+    const arrivals: Arrival[] = [];
+    for (const entity of section.entities) {
+      const held = this.#held(entity.id);
+      if (entity.header !== undefined && tick > held.headerTick) {
+        this.#holdHeader(held, entity.header, tick);
+      }
+      for (const value of entity.values) {
+        const arrival = this.#holdValue(held, entity, value);
+        if (arrival !== undefined) arrivals.push(arrival);
+      }
+    }
+    this.#expire();
+    return arrivals;
+  }
+
+  /** Rights of components changed with a role: all that was held of them is void. */
+  forget(components: readonly number[]): void {
+    for (const held of this.entities.values()) {
+      for (const component of components) held.tracks.delete(component);
+    }
+  }
+
+  /** The newest value held. */
+  newest(entity: number, component: number): Version | undefined {
+    return this.entities.get(entity)?.tracks.get(component)?.versions.at(-1);
+  }
+
+  #held(id: number): HeldEntity {
+    let held = this.entities.get(id);
+    if (held === undefined) {
+      held = { headerTick: -1, header: undefined, tracks: new Map(), removedAt: new Map() };
+      this.entities.set(id, held);
+    }
+    return held;
+  }
+
+  #holdHeader(held: HeldEntity, header: Header, tick: number): void {
+    for (const index of header.components.keys()) held.removedAt.delete(index);
+    for (const index of held.header?.components.keys() ?? []) {
+      if (header.state === "alive" && !header.components.has(index)) {
+        held.removedAt.set(index, tick);
+      }
+    }
+    held.header = header;
+    held.headerTick = tick;
+  }
+
+  #holdValue(held: HeldEntity, entity: ReadEntity, read: ReadValue): Arrival | undefined {
+    let track = held.tracks.get(read.component);
+    if (track === undefined) {
+      track = { versions: [], transfer: undefined };
+      held.tracks.set(read.component, track);
+    }
+    const { contents } = read;
+    let value: Value;
+    if (contents.kind === "piece") {
+      const whole = this.#gather(track, read, contents);
+      if (whole === undefined) return undefined;
+      value = whole;
+    } else value = contents.value;
+    const newest = track.versions.at(-1);
+    const version = { tick: read.tick, sampleTime: read.sampleTime, value };
+    const same = track.versions.find((v) => v.tick === read.tick);
+    if (same !== undefined) {
+      rule(same.sampleTime === version.sampleTime, "NonCanonical", "one version, two sample times");
+      rule(isEqual(same.value, value), "NonCanonical", "one version, two contents");
+      return undefined;
+    }
+    const isChange = contents.kind === "change";
+    if (!isChange && newest !== undefined && maskOf(newest.value) !== maskOf(value)) {
+      if (read.tick < newest.tick) return undefined;
+      track.versions = [];
+    }
+    track.versions.push(version);
+    track.versions.sort((a, b) => a.tick - b.tick);
+    if (track.versions.length > MOST_VERSIONS) track.versions.shift();
+    const isFresh = (newest === undefined || version.tick > newest.tick) &&
+      held.header?.state !== "gone" &&
+      version.tick > (held.removedAt.get(read.component) ?? -1);
+    return {
+      entity: entity.id,
+      component: read.component,
+      version,
+      how: contents.kind === "piece" ? "pieces" : contents.kind,
+      fresh: isFresh,
+      epoch: entity.epoch,
+    };
+  }
+
+  #gather(
+    track: Track,
+    read: ReadValue,
+    piece: Extract<ReadValue["contents"], { kind: "piece" }>,
+  ): Value | undefined {
+    const newest = track.versions.at(-1)?.tick ?? -1;
+    const { transfer } = track;
+    if (read.tick <= newest || read.tick < (transfer?.tick ?? -1)) return undefined;
+    let present = transfer;
+    if (present === undefined || present.tick < read.tick) {
+      present = {
+        tick: read.tick,
+        sampleTime: read.sampleTime,
+        total: piece.total,
+        pieces: new Map(),
+      };
+      track.transfer = present;
+    }
+    rule(present.total === piece.total, "Unexpected", "total of the pieces");
+    rule(present.sampleTime === read.sampleTime, "Unexpected", "sample time of the pieces");
+    present.pieces.set(piece.number, piece.bytes);
+    if (present.pieces.size < Math.ceil(present.total / PIECE_BYTES)) return undefined;
+    const whole = new Uint8Array(present.total);
+    for (const [number, bytes] of present.pieces) whole.set(bytes, number * PIECE_BYTES);
+    track.transfer = undefined;
+    const bits = new Bits(whole);
+    const value = readAbsolute(bits, this.#world.components[read.component]!);
+    bits.end();
+    return value;
+  }
+
+  #expire(): void {
+    const keep = this.#history + MARGIN_TICKS;
+    for (const [id, held] of this.entities) {
+      const isAlive = held.header === undefined || held.header.state === "alive";
+      if (!isAlive && this.#newestTick > held.headerTick + keep) {
+        if (held.header!.state === "gone") this.entities.delete(id);
+        else held.tracks.clear();
+        continue;
+      }
+      for (const track of held.tracks.values()) {
+        const { versions } = track;
+        while (versions.length > 1 && this.#newestTick > versions[1]!.tick + keep) versions.shift();
+      }
+    }
+  }
+}
+
+/** True when two values are the same in every lane and byte. */
+export function isEqual(a: Value, b: Value): boolean {
+  return a.length === b.length && a.every((field, i) => {
+    const other = b[i];
+    if (field === undefined || other === undefined) return field === other;
+    return field.length === other.length && field.every((v, j) => v === other[j]);
+  });
+}
