@@ -47,7 +47,7 @@ import { type ChannelPeer, ChannelRouter } from "./channel_router.ts";
 import { ClientView } from "./client_view.ts";
 import type { CoreEnvironment, DriverCore, HelloFacts } from "./core.ts";
 import { Counters } from "./counters.ts";
-import { EngineBatchReader } from "./engine_batch.ts";
+import { EngineBatchReader, markAgain } from "./engine_batch.ts";
 import { EngineOutbox } from "./engine_outbox.ts";
 import { EventCodec, type PendingEvent } from "./event_router.ts";
 import { ExitCode } from "./exit_codes.ts";
@@ -239,6 +239,8 @@ export class ClientCore implements DriverCore {
           request: message.request,
           pairs: this.#hashes(),
         });
+      case "resend":
+        return markAgain(message.pairs, this.#handles, this.#batches, this.#outbox);
       case "ping":
         return this.#outbox.push({ kind: "pong", time: message.time });
       case "pong":

@@ -100,3 +100,17 @@ export class EngineBatchReader {
     }
   }
 }
+
+/** Marks components that the engine wants to hear again; pairs that nobody knows are left out. */
+export function markAgain(
+  pairs: Uint32Array,
+  handles: HandleTable,
+  batches: EngineBatchReader,
+  outbox: { markValue(id: EntityId, component: number): void },
+): void {
+  for (let i = 0; i + 1 < pairs.length; i += 2) {
+    const id = handles.idOf(pairs[i]!);
+    const component = batches.component(pairs[i + 1]!);
+    if (id !== NO_ENTITY && component !== undefined) outbox.markValue(id, component.index);
+  }
+}

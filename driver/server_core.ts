@@ -43,7 +43,7 @@ import type { CloseInfo, Connection, Stream } from "../transport/connection.ts";
 import { ChannelRouter } from "./channel_router.ts";
 import type { CoreEnvironment, DriverCore, HelloFacts } from "./core.ts";
 import { Counters } from "./counters.ts";
-import { EngineBatchReader } from "./engine_batch.ts";
+import { EngineBatchReader, markAgain } from "./engine_batch.ts";
 import { EngineOutbox } from "./engine_outbox.ts";
 import { EventCodec } from "./event_router.ts";
 import { ExitCode } from "./exit_codes.ts";
@@ -271,6 +271,8 @@ export class ServerCore implements DriverCore {
           request: message.request,
           pairs: this.#hashes(),
         });
+      case "resend":
+        return markAgain(message.pairs, this.#handles, this.#batches, this.#outbox);
       case "ping":
         return this.#outbox.push({ kind: "pong", time: message.time });
       case "pong":

@@ -1,5 +1,5 @@
 // What a server keeps of one peer: its connection and control stream before and after joining, its link, and what it has been given.
-// It decides nothing; `server_core.ts` and its helpers do.
+// It decides nothing; `server_join.ts` and the core do.
 
 import type { ControlMessage } from "../protocol/control_messages.ts";
 import { encodeControl } from "../protocol/control_messages.ts";
@@ -22,6 +22,8 @@ export interface HalfJoined {
   readonly frames: ControlFrames;
   control: Stream | undefined;
   readonly deadlineMs: number;
+  /** Closed, or about to be: nothing more of it counts. */
+  isOver: boolean;
   /** Set once it has joined. */
   peer: ServerPeer | undefined;
 }

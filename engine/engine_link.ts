@@ -214,6 +214,8 @@ export class EngineLink extends EngineCallbacks {
         this.#outbox.push(batch);
         last = batch.id;
       }
+      const pairs = this.#sender.takeWanted();
+      if (pairs.length > 0) this.#outbox.push({ kind: "resend", pairs });
       if (this.#sender.hasChanges) this.#state.counters.flushesHeldBack += 1;
       else this.#outbox.releaseOrdered();
     }

@@ -46,6 +46,8 @@ export class StateSender {
   /** Removed components that no driver was told of, as `handle * MAX_COMPONENTS + component index`. */
   readonly #removes = new Set<number>();
   #despawns: Handle[] = [];
+  /** Components whose values the driver shall send again, as `#removes`. */
+  readonly #wanted = new Set<number>();
   #rowBytes = 0;
   /** Entities that game code despawned, by handle, until a driver has surely taken that up. */
   readonly #graves = new Map<Handle, Grave>();
@@ -173,6 +175,7 @@ export class StateSender {
       if (refused !== undefined) {
         state.deny("component", refused.rule, { id: component.id, fields: refused.fields, handle });
         if (isNew) return;
+        this.#wantBack(record, component);
         mask &= this.#writeMask(record, component);
       }
       state.dirty.mark(component.index, record.slot, mask);
@@ -339,6 +342,7 @@ export class StateSender {
     const found = quantiseValues(component, values, wanted, value, state.isKnown);
     if (found.badFields !== 0) {
       state.deny("component", found.rule!, { id: component.id, fields: found.badFields, handle });
+      if (!isWhole) this.#wantBack(record, component);
     }
     const sent = isWhole ? sendable : found.mask;
     if (sent === 0) return;
@@ -350,6 +354,24 @@ export class StateSender {
     rows.masks.push(sent);
     record.components.add(component.index);
     state.counters.rowsOut += 1;
+  }
+
+  /** Game code has changed what it may not, behind the gate's back: the value that holds has to come back from the driver. */
+  #wantBack(record: EntityRecord, component: ComponentGrant): void {
+    // The holder of authority is the truth itself; nobody could put it right.
+    if (this.#state.isAuthority || record.id === 0) return;
+    this.#wanted.add(record.handle * MAX_COMPONENTS + component.index);
+  }
+
+  /** `[handle, componentId]` pairs whose values the driver shall send again; asked for once. */
+  takeWanted(): Uint32Array {
+    const pairs: number[] = [];
+    for (const key of this.#wanted) {
+      const component = this.#state.grants.components[key % MAX_COMPONENTS]!;
+      pairs.push(Math.floor(key / MAX_COMPONENTS), component.id);
+    }
+    this.#wanted.clear();
+    return Uint32Array.from(pairs);
   }
 
   #finishRows(): OutBatch["components"] {

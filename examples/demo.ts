@@ -83,7 +83,9 @@ class Demo {
 
   async start(): Promise<void> {
     const listening = Promise.withResolvers<void>();
-    print(`Starting a server and ${this.#options.clients} clients, every driver a process of its own ...`);
+    print(
+      `Starting a server and ${this.#options.clients} clients, every driver a process of its own ...`,
+    );
     this.#server = await this.#stage.start("server", "server", {
       onDriverReady: (hello) => this.#pin = hello.certificateHash,
       onJoined: () => listening.resolve(),
@@ -92,7 +94,11 @@ class Demo {
     await within(10_000, "the server's driver listens", listening.promise);
     const command = this.#server.driver.command;
     print(`The server's driver: deno ${command.args.map(shorten).join(" ")}`);
-    print(`  environment: ${Object.keys(command.env).join(", ") || "empty"}; rights to files and sockets given up after connecting.`);
+    print(
+      `  environment: ${
+        Object.keys(command.env).join(", ") || "empty"
+      }; rights to files and sockets given up after connecting.`,
+    );
     for (let i = 0; i < this.#options.clients; i++) await this.#startClient(i);
     this.#plantState();
     this.#server.engine.flush();
@@ -101,10 +107,15 @@ class Demo {
       const pose = this.#poseOf(index, 0, 0);
       this.#avatars.noteFlushed(`client ${index}`, engine.flush(), pose, nowMs);
     });
-    await this.#waitUntil("everyone sees everyone", () =>
-      this.#clients.every(({ engine }) =>
-        this.#clients.every((_other, index) => this.#idOf(index) !== 0 && engine.handleOf(this.#idOf(index)) !== 0)
-      ));
+    await this.#waitUntil(
+      "everyone sees everyone",
+      () =>
+        this.#clients.every(({ engine }) =>
+          this.#clients.every((_other, index) =>
+            this.#idOf(index) !== 0 && engine.handleOf(this.#idOf(index)) !== 0
+          )
+        ),
+    );
   }
 
   async #waitUntil(what: string, condition: () => boolean): Promise<void> {
@@ -132,7 +143,11 @@ class Demo {
         this.#avatars.noteReceived(name, id, values, at.time, performance.now());
       },
       onVoice: (_handle, frame, info) => this.#voice.noteHeard(name, info.sequence, frame),
-    }, { url: `quic://127.0.0.1:${this.#stage.port}`, pin: this.#pin, credential: new Uint8Array(0) });
+    }, {
+      url: `quic://127.0.0.1:${this.#stage.port}`,
+      pin: this.#pin,
+      credential: new Uint8Array(0),
+    });
     this.#clients.push(actor);
     await within(10_000, `${name} joins`, joined.promise);
   }
@@ -165,7 +180,10 @@ class Demo {
     const x = (index % side - (side - 1) / 2) * SPACING_M + (index === WALKER ? walkAt(share) : 0);
     const z = (Math.floor(index / side) - (side - 1) / 2) * SPACING_M;
     const clip = this.#clips[index % this.#clips.length]!;
-    return poseAt(clip, Math.round(sample * CLIP_HZ / ENGINE_HZ) + index * 97, [x, z]) as unknown as ComponentValues;
+    return poseAt(clip, Math.round(sample * CLIP_HZ / ENGINE_HZ) + index * 97, [
+      x,
+      z,
+    ]) as unknown as ComponentValues;
   }
 
   // ---- during
@@ -183,7 +201,9 @@ class Demo {
     let frame = 0;
     while (sample < samples || frame < frames) {
       const elapsed = performance.now() - startMs;
-      if (sample < samples && pacer.nextMs <= performance.now()) this.#playSample(sample++, samples);
+      if (sample < samples && pacer.nextMs <= performance.now()) {
+        this.#playSample(sample++, samples);
+      }
       while (frame < frames && frame * VOICE_PACKET_MS <= elapsed) this.#speak(), frame += 1;
       for (const forgery of forgeries) {
         if (forgery.done || elapsed < forgery.atMs) continue;
@@ -226,13 +246,20 @@ class Demo {
     this.#clients.forEach((_client, index) => {
       if (index === SPEAKER) return;
       const ear = this.#bodies[index]!;
-      distances.set(`client ${index}`, Math.hypot(ear[0]! - mouth[0]!, ear[1]! - mouth[1]!, ear[2]! - mouth[2]!));
+      distances.set(
+        `client ${index}`,
+        Math.hypot(ear[0]! - mouth[0]!, ear[1]! - mouth[1]!, ear[2]! - mouth[2]!),
+      );
     });
     this.#voice.noteSpoken(distances);
   }
 
   #schedule(seconds: number): { atMs: number; done: boolean; run: () => Promise<void> | void }[] {
-    const at = (share: number, run: () => Promise<void> | void) => ({ atMs: seconds * 1000 * share, done: false, run });
+    const at = (share: number, run: () => Promise<void> | void) => ({
+      atMs: seconds * 1000 * share,
+      done: false,
+      run,
+    });
     return [
       at(0.10, () => this.#hostileJoins()),
       at(0.30, () => this.#forgeThroughSdk()),
@@ -243,7 +270,11 @@ class Demo {
   }
 
   async #dial(resume?: { peer: number; secret: Uint8Array }): Promise<HostilePeer> {
-    const connection = await connectQuic({ host: "127.0.0.1", port: this.#stage.port, pin: this.#pin });
+    const connection = await connectQuic({
+      host: "127.0.0.1",
+      port: this.#stage.port,
+      pin: this.#pin,
+    });
     return new HostilePeer(this.#stage.grants, connection, () => performance.now(), resume);
   }
 
@@ -260,7 +291,8 @@ class Demo {
     const own = this.#handles[2 % this.#clients.length]!;
     const victim = engine.handleOf(this.#idOf(SPEAKER));
     const sign = engine.handleOf(this.#server.engine.networkIdOf(this.#greetingId));
-    const attempt = (what: string, allowed: unknown) => this.#sdkRefusals.push({ what, refused: !allowed });
+    const attempt = (what: string, allowed: unknown) =>
+      this.#sdkRefusals.push({ what, refused: !allowed });
     attempt("write another's avatar", engine.set(victim, "Avatar", { body: [0, 9, 0] }));
     attempt("write a server's component", engine.set(sign, "Score", { score: 1_000_000 }));
     attempt("add a server's component", engine.set(own, "Score", { score: 1 }));
@@ -279,7 +311,10 @@ class Demo {
     setTimeout(() => {
       const body = world.read(victim, "Avatar")!.body as number[];
       attempt("change another's avatar in the world", body[1]! > 50);
-      attempt("change the server's sign in the world", world.read(sign, "Greeting")!.text !== GREETING);
+      attempt(
+        "change the server's sign in the world",
+        world.read(sign, "Greeting")!.text !== GREETING,
+      );
     }, 500);
   }
 
@@ -304,7 +339,10 @@ class Demo {
         despawns: Uint32Array.of(victim),
       }),
     );
-    client.tap.inject("toDriver", encodeToDriver({ kind: "transfer", handle: victim, peer: client.engine.peer! }));
+    client.tap.inject(
+      "toDriver",
+      encodeToDriver({ kind: "transfer", handle: victim, peer: client.engine.peer! }),
+    );
     // A driver that was taken over would write what only the server's engine may.
     this.#forgedInjection = this.#server.engine.stats.denials;
     this.#server.tap.inject(
@@ -315,7 +353,10 @@ class Demo {
         spawns: none,
         spawnIds: none,
         spawnOwners: none,
-        components: [{ ...this.#rows("Score", this.#greetingId, { score: 999, secretRating: 1 }), times: Float64Array.of(1) }],
+        components: [{
+          ...this.#rows("Score", this.#greetingId, { score: 999, secretRating: 1 }),
+          times: Float64Array.of(1),
+        }],
         removes: none,
         hides: none,
         despawns: none,
@@ -355,7 +396,9 @@ class Demo {
     const value = createValue(component);
     // The numbers do not matter: what is judged is who writes where.
     void values;
-    for (const field of component.fields) if (field.kind === "quat") value.lanes[field.laneOffset] = 3;
+    for (const field of component.fields) {
+      if (field.kind === "quat") value.lanes[field.laneOffset] = 3;
+    }
     writer.push(component.allFields, value, () => 0);
     return {
       componentId: component.id,
@@ -391,7 +434,9 @@ class Demo {
       `Latency from engine to engine: p50 ${percentile(latenciesMs, 0.5).toFixed(1)} ms, ` +
         `p99 ${percentile(latenciesMs, 0.99).toFixed(1)} ms over ${latenciesMs.length} samples.`,
     );
-    print(verdict.isGood ? "Verdict: everything held." : "Verdict: FAILED, see the lines marked so.");
+    print(
+      verdict.isGood ? "Verdict: everything held." : "Verdict: FAILED, see the lines marked so.",
+    );
     return verdict.isGood ? ExitCode.Ok : ExitCode.DemoFailed;
   }
 
@@ -403,7 +448,9 @@ class Demo {
     verdict.add(
       `each of ${pairs} copies of an avatar equals what its owner sent, as quantised integers`,
       results.length === pairs && wrong === 0,
-      `${results.reduce((sum, one) => sum + one.received, 0)} samples compared in ${results.length} copies, ${wrong} wrong`,
+      `${
+        results.reduce((sum, one) => sum + one.received, 0)
+      } samples compared in ${results.length} copies, ${wrong} wrong`,
     );
     verdict.add(
       "at least 90 % of the sent sample times arrive in each copy",
@@ -434,7 +481,11 @@ class Demo {
         if (expected !== undefined && copy === expected) equal += 1;
       });
     });
-    verdict.add("all copies ended equal (hash, owner's driver against each receiver's)", compared > 0 && equal === compared, `${equal} of ${compared}`);
+    verdict.add(
+      "all copies ended equal (hash, owner's driver against each receiver's)",
+      compared > 0 && equal === compared,
+      `${equal} of ${compared}`,
+    );
   }
 
   #judgeVoice(verdict: Verdict): void {
@@ -450,7 +501,11 @@ class Demo {
       inRange >= 100 && worst >= 0.99 && damaged === 0,
       `${heard} of ${inRange}, worst listener ${(100 * worst).toFixed(1)} %, ${damaged} damaged`,
     );
-    verdict.add("no voice frame reaches anyone out of range", outOfRange >= 100 && leaked === 0, `${leaked} of ${outOfRange}`);
+    verdict.add(
+      "no voice frame reaches anyone out of range",
+      outOfRange >= 100 && leaked === 0,
+      `${leaked} of ${outOfRange}`,
+    );
   }
 
   #judgeSecrets(verdict: Verdict): void {
@@ -467,7 +522,11 @@ class Demo {
       leaks === 0,
       `${(bytes / 1e6).toFixed(1)} MB of ${searched.length} sources searched at 8 bit offsets`,
     );
-    verdict.add("the same search finds the granted control text in each source", controls === searched.length, `${controls} of ${searched.length}`);
+    verdict.add(
+      "the same search finds the granted control text in each source",
+      controls === searched.length,
+      `${controls} of ${searched.length}`,
+    );
   }
 
   #judgeForgeries(verdict: Verdict): void {
@@ -476,33 +535,52 @@ class Demo {
     verdict.add(
       "door 1, the SDK: every forged call is refused and reported",
       this.#sdkRefusals.length > 0 && kept.length === 0 && told >= this.#sdkRefusals.length - 1,
-      kept.length === 0 ? `${this.#sdkRefusals.length} attempts, ${told} reports` : `not refused: ${kept.join(", ")}`,
+      kept.length === 0
+        ? `${this.#sdkRefusals.length} attempts, ${told} reports`
+        : `not refused: ${kept.join(", ")}`,
     );
     const index = 2 % this.#clients.length;
-    const byDriver = (this.#denials.get(`client ${index}`) ?? []).filter((one) => one.door === "driver");
+    const byDriver = (this.#denials.get(`client ${index}`) ?? []).filter((one) =>
+      one.door === "driver"
+    );
     const rules = new Set(byDriver.map((one) => one.rule));
     const engineRefused = this.#server.engine.stats.denials > this.#forgedInjection;
     const expected = ["notOwner", "undeclared", "authority"].filter((rule) => !rules.has(rule));
     verdict.add(
       "door 2, raw frames on the engine socket: refused in both directions and reported",
       expected.length === 0 && engineRefused,
-      `driver's rules ${[...rules].join(", ")}${expected.length > 0 ? `; missing ${expected.join(", ")}` : ""}; ` +
+      `driver's rules ${[...rules].join(", ")}${
+        expected.length > 0 ? `; missing ${expected.join(", ")}` : ""
+      }; ` +
         `the engine ${engineRefused ? "refused" : "did NOT refuse"} its own driver`,
     );
     const hostile = this.#hostiles[0];
-    const reports = (this.#denials.get("server") ?? []).filter((one) => one.peer === hostile?.peer && one.door === "driver");
+    const reports = (this.#denials.get("server") ?? []).filter((one) =>
+      one.peer === hostile?.peer && one.door === "driver"
+    );
     const subjects = new Set(reports.map((one) => `${one.rule} ${one.subject}`));
-    const needed = ["notOwner component", "notOwner voice", "role event", "entityUnknown component"];
+    const needed = [
+      "notOwner component",
+      "notOwner voice",
+      "role event",
+      "entityUnknown component",
+    ];
     const missing = needed.filter((one) => !subjects.has(one));
     const faults = Object.entries(this.#server.stats).filter(([name]) => name.startsWith("fault."));
     const faultCount = faults.reduce((sum, [, count]) => sum + count, 0);
     verdict.add(
       "door 3, a hostile peer: forged writes, voice and events refused and reported, malformed datagrams counted",
       missing.length === 0 && faultCount >= 3,
-      `${[...subjects].join(", ")}; ${faults.map(([name, count]) => `${name.slice(6)} ${count}`).join(", ")}` +
+      `${[...subjects].join(", ")}; ${
+        faults.map(([name, count]) => `${name.slice(6)} ${count}`).join(", ")
+      }` +
         (missing.length > 0 ? `; missing ${missing.join(", ")}` : ""),
     );
-    verdict.add("a guessed resume secret is refused", this.#guessRefusal !== undefined, this.#guessRefusal ?? "it was taken");
+    verdict.add(
+      "a guessed resume secret is refused",
+      this.#guessRefusal !== undefined,
+      this.#guessRefusal ?? "it was taken",
+    );
     const sign = this.#server.world.read(this.#greetingId, "Score")!;
     const truth = this.#server.world.read(this.#greetingId, "Greeting")!;
     verdict.add(
@@ -513,7 +591,10 @@ class Demo {
   }
 
   #count(door: string): number {
-    return [...this.#denials.values()].flat().filter((one) => one.door === door).reduce((sum, one) => sum + one.count, 0);
+    return [...this.#denials.values()].flat().filter((one) => one.door === door).reduce(
+      (sum, one) => sum + one.count,
+      0,
+    );
   }
 
   async end(): Promise<void> {

@@ -233,6 +233,7 @@ export const TO_DRIVER: Layouts<ToDriver> = {
   ping: { number: 76, fields: { time: finite } },
   pong: { number: 77, fields: { time: finite } },
   goodbye: { number: 78, fields: { code, reason } },
+  resend: { number: 79, fields: { pairs: pairsOfComponents } },
 };
 
 /** A layout seen without its type: what the codec loops over. */

@@ -235,4 +235,6 @@ export type ToDriver =
   | { readonly kind: "stateHash"; readonly request: number }
   | { readonly kind: "ping"; readonly time: number }
   | { readonly kind: "pong"; readonly time: number }
-  | { readonly kind: "goodbye"; readonly code: number; readonly reason: string };
+  | { readonly kind: "goodbye"; readonly code: number; readonly reason: string }
+  /** `[handle, componentId]` pairs, flat: game code changed what it may not; the driver sends the values that hold. */
+  | { readonly kind: "resend"; readonly pairs: Uint32Array };

@@ -187,6 +187,8 @@ export const MAX_EVENT_BYTES = 8_192;
 export const MAX_WAITING_EVENTS = 256;
 /** Longest time, in ms, an event may wait for its state. */
 export const MAX_EVENT_WAIT_MS = 10_000;
+/** Events that a server passes on in one tick; more are dropped and counted: 1,024 peers with 240 events a second each stay below it. */
+export const MAX_RELAYS_PER_TICK = 16_384;
 /** Connections that have not joined yet, on one server. */
 export const MAX_HALF_JOINED = 64;
 /** Time, in ms, from connecting to a whole join message. */
@@ -295,6 +297,10 @@ export const MAX_PENDING_SPAWNS = 64;
 export const OWNER_TIME_BEHIND_MS = 2_000;
 /** How far ahead of the server's time, ms, it may lie: the error of a client's estimate. */
 export const OWNER_TIME_AHEAD_MS = 100;
+/** Time, ms, that a peer's spawn may wait for its components: 64 KiB at the least rate a host may set take 17 s. */
+export const SPAWN_WAIT_MS = 60_000;
+/** How far ahead of the server's time, ms, a peer's datagram may claim to be; further is no clock error, and 32 bits must not run out. */
+export const MAX_TIME_AHEAD_MS = 5_000;
 /** Bytes that may wait on a peer's control stream before the peer is dropped: a burst of events to a slow reader. */
 export const MAX_CONTROL_BACKLOG_BYTES = 1024 * 1024;
 /** First pause, ms, before a client connects again; it doubles up to the largest. */

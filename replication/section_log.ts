@@ -1,7 +1,7 @@
 // What each datagram carried of a peer's state, so that its acknowledgement or loss reaches the right tracks. Flat rings; it neither
 // judges nor changes a track.
 
-import { MAX_SNAPSHOT_ENTRIES, SENT_LOG_ENTRIES } from "../protocol/limits.ts";
+import { ACK_BLOCK_SPAN, MAX_SNAPSHOT_ENTRIES, SENT_LOG_ENTRIES } from "../protocol/limits.ts";
 import type { EntityTrack, ValueTrack } from "./tracks.ts";
 
 const FIRST_CAPACITY = 256;
@@ -25,14 +25,18 @@ export interface LoggedEntry {
   sentTick: number;
 }
 
-/** Remembers the entries of the newest datagrams, as many as the acknowledgements may speak of. */
+/** Remembers the entries of the newest datagrams, as many as the acknowledgements may speak of and none has settled yet. */
 export class SectionLog {
   // Datagrams, by sequence number.
   readonly #sequence = new Float64Array(SENT_LOG_ENTRIES).fill(-1);
   readonly #sentTick = new Float64Array(SENT_LOG_ENTRIES);
   readonly #start = new Float64Array(SENT_LOG_ENTRIES);
   readonly #count = new Int32Array(SENT_LOG_ENTRIES);
+  /** Given up as lost; a late acknowledgement may still come, until none can speak of it. */
+  readonly #isLost = new Uint8Array(SENT_LOG_ENTRIES);
   #newest = -1;
+  /** No datagram before this one holds entries. */
+  #oldest = 0;
   // Entries, a ring of a power of two; positions count on and on.
   #capacity = FIRST_CAPACITY;
   #entity: (EntityTrack | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
@@ -48,23 +52,14 @@ export class SectionLog {
 
   /** Begins the record of a datagram; sequence numbers only grow. */
   begin(sequence: number, tick: number): void {
-    // Entries leave in the order in which they came: those of datagrams that are now too old.
-    for (
-      let s = Math.max(this.#newest + 1 - SENT_LOG_ENTRIES, 0);
-      s <= Math.min(this.#newest, sequence - SENT_LOG_ENTRIES);
-      s++
-    ) {
-      const at = s % SENT_LOG_ENTRIES;
-      if (this.#sequence[at] !== s) continue;
-      this.#release(this.#start[at]! + this.#count[at]!);
-      this.#sequence[at] = -1;
-    }
+    this.#newest = sequence;
+    this.#release();
     const at = sequence % SENT_LOG_ENTRIES;
     this.#sequence[at] = sequence;
     this.#sentTick[at] = tick;
     this.#start[at] = this.#head;
     this.#count[at] = 0;
-    this.#newest = sequence;
+    this.#isLost[at] = 0;
   }
 
   /** Adds an entry to the datagram begun last. */
@@ -109,7 +104,31 @@ export class SectionLog {
     }
   }
 
-  #release(end: number): void {
+  /** The datagram was acknowledged: nothing asks for its entries again. */
+  handleAcked(sequence: number): void {
+    const at = sequence % SENT_LOG_ENTRIES;
+    if (this.#sequence[at] !== sequence) return;
+    this.#sequence[at] = -1;
+    this.#release();
+  }
+
+  /** The datagram was given up as lost. */
+  handleLost(sequence: number): void {
+    const at = sequence % SENT_LOG_ENTRIES;
+    if (this.#sequence[at] === sequence) this.#isLost[at] = 1;
+  }
+
+  /** Frees entries in the order in which they came: acknowledged ones, and those that no acknowledgement can speak of any more. */
+  #release(): void {
+    for (; this.#oldest < this.#newest; this.#oldest++) {
+      const at = this.#oldest % SENT_LOG_ENTRIES;
+      if (this.#sequence[at] !== this.#oldest) continue;
+      const age = this.#newest - this.#oldest;
+      if (age < (this.#isLost[at] === 1 ? ACK_BLOCK_SPAN : SENT_LOG_ENTRIES)) break;
+      this.#sequence[at] = -1;
+    }
+    const first = this.#oldest % SENT_LOG_ENTRIES;
+    const end = this.#sequence[first] === this.#oldest ? this.#start[first]! : this.#head;
     for (; this.#tail < end; this.#tail++) {
       const at = this.#tail & (this.#capacity - 1);
       this.#entity[at] = undefined;

@@ -24,11 +24,13 @@ export class TrackAcks {
   /** The peer holds what datagram `sequence` carried. */
   handleAcked(sequence: number): void {
     this.#log.forEach(sequence, this.#onAcked);
+    this.#log.handleAcked(sequence);
   }
 
   /** Datagram `sequence` is given up as lost. */
   handleLost(sequence: number): void {
     this.#log.forEach(sequence, this.#onLost);
+    this.#log.handleLost(sequence);
   }
 
   #handleAcked(entry: LoggedEntry): void {

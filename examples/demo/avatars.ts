@@ -47,7 +47,13 @@ export class AvatarJudge {
   /** Samples whose time the driver has not told yet, by owner and batch. */
   readonly #unstamped = new Map<string, SentSample>();
   readonly #receipts = new Map<string, Copy & { readonly receipt: Receipt }>();
-  readonly #arrived: { receiver: string; avatar: number; time: number; digest: number; atMs: number }[] = [];
+  readonly #arrived: {
+    receiver: string;
+    avatar: number;
+    time: number;
+    digest: number;
+    atMs: number;
+  }[] = [];
   /** Milliseconds from the owner's flush to the receiver's world. */
   readonly latenciesMs: number[] = [];
 
@@ -73,7 +79,13 @@ export class AvatarJudge {
   }
 
   /** A pose arrived in a receiver's world. */
-  noteReceived(receiver: string, avatar: number, values: ComponentValues, time: number, nowMs: number): void {
+  noteReceived(
+    receiver: string,
+    avatar: number,
+    values: ComponentValues,
+    time: number,
+    nowMs: number,
+  ): void {
     this.#arrived.push({ receiver, avatar, time, digest: this.#digest(values), atMs: nowMs });
   }
 
@@ -85,7 +97,11 @@ export class AvatarJudge {
       const key = `${receiver}/${avatar}`;
       let copy = this.#receipts.get(key);
       if (copy === undefined) {
-        copy = { receiver, avatar, receipt: { received: new Set(), wrong: 0, unknown: 0, firstTime: time } };
+        copy = {
+          receiver,
+          avatar,
+          receipt: { received: new Set(), wrong: 0, unknown: 0, firstTime: time },
+        };
         this.#receipts.set(key, copy);
       }
       const { receipt } = copy;
@@ -100,7 +116,9 @@ export class AvatarJudge {
     const verdicts: AvatarVerdict[] = [];
     for (const { receiver, avatar, receipt } of this.#receipts.values()) {
       const times = [...this.#sent.get(ownerOf(avatar)!)?.keys() ?? []].sort((a, b) => a - b);
-      const due = times.slice(Math.min(WARM_UP_SAMPLES, times.length)).filter((t) => t >= receipt.firstTime);
+      const due = times.slice(Math.min(WARM_UP_SAMPLES, times.length)).filter((t) =>
+        t >= receipt.firstTime
+      );
       verdicts.push({
         receiver,
         avatar,

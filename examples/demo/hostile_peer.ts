@@ -2,7 +2,11 @@
 // room, then tries to write what is not its own. All it receives is kept, for the search of what it must not have.
 
 import { ControlFrames, encodeControlFrame } from "../../protocol/control_frames.ts";
-import { type ControlMessage, decodeControl, encodeControl } from "../../protocol/control_messages.ts";
+import {
+  type ControlMessage,
+  decodeControl,
+  encodeControl,
+} from "../../protocol/control_messages.ts";
 import { AckTracker } from "../../protocol/ack_tracker.ts";
 import { readHeader, SectionType, writeHeader, writeSection } from "../../protocol/datagram.ts";
 import type { EntityId } from "../../protocol/entity_id.ts";
@@ -124,7 +128,9 @@ export class HostilePeer {
     const time = this.#time();
     const body = new Writer(1_200);
     const sequence = this.#sequence;
-    const has = this.#honest?.sender.writeSection(body, 8_000, Math.floor(time / SUBTICKS), sequence) ?? false;
+    const has =
+      this.#honest?.sender.writeSection(body, 8_000, Math.floor(time / SUBTICKS), sequence) ??
+        false;
     this.#send(has ? [[SectionType.Snapshot, body.finish()]] : []);
     if (has) this.#honest!.sender.handleAcked(sequence);
   }
@@ -177,12 +183,24 @@ export class HostilePeer {
 
   #sender(grants: Grants, world: World): SnapshotSender {
     const roleIndex = grants.roles.findIndex((role) => role.id === this.#accepted!.roleId);
-    const sender = new SnapshotSender({ grants, world, peer: this.peer, roleIndex, direction: "up" });
+    const sender = new SnapshotSender({
+      grants,
+      world,
+      peer: this.peer,
+      roleIndex,
+      direction: "up",
+    });
     sender.setRole(roleIndex, this.#accepted!.grantEpoch);
     return sender;
   }
 
-  #write(world: World, id: EntityId, owner: number, component: string, values: ComponentValues): void {
+  #write(
+    world: World,
+    id: EntityId,
+    owner: number,
+    component: string,
+    values: ComponentValues,
+  ): void {
     const grant = world.grants.components.find((one) => one.name === component)!;
     const value = createValue(grant);
     quantiseValues(grant, values, grant.allFields, value, () => false);
@@ -209,7 +227,10 @@ export class HostilePeer {
     this.received.push(bytes.slice());
     const header = readHeader(new Reader(bytes));
     if (header === undefined) return;
-    this.#acks.handleReceived(unwrap16(header.sequence, Math.max(0, this.#acks.largest)), this.#now());
+    this.#acks.handleReceived(
+      unwrap16(header.sequence, Math.max(0, this.#acks.largest)),
+      this.#now(),
+    );
   }
 
   #time(): TimelineTime {

@@ -3,12 +3,17 @@
 
 import { createHash } from "node:crypto";
 import { parse } from "jsonc-parser";
-import { type EngineCallbacks, listenForDriver, type ListeningEngineLink, ReferenceWorld } from "../../engine/mod.ts";
+import {
+  type EngineCallbacks,
+  listenForDriver,
+  type ListeningEngineLink,
+  ReferenceWorld,
+} from "../../engine/mod.ts";
 import type { ConnectOrder } from "../../protocol/engine_messages.ts";
 import { compileGrants } from "../../permissions/compile.ts";
 import type { Grants } from "../../permissions/grants.ts";
 import { parseManifest } from "../../permissions/manifest.ts";
-import { type LaunchedDriver, launchDriver } from "../../driver/launcher.ts";
+import { launchDriver, type LaunchedDriver } from "../../driver/launcher.ts";
 import { SocketTap } from "./tap.ts";
 
 /** SHA-256. */
@@ -90,7 +95,9 @@ export class Stage {
     const actor: Actor = { name, world, engine, tap, driver, stats: {} };
     engine.onStats = (values) => actor.stats = values;
     this.actors.push(actor);
-    driver.process.status.then((status) => ready.reject(new Error(`${name}: driver ended with ${status.code}`)));
+    driver.process.status.then((status) =>
+      ready.reject(new Error(`${name}: driver ended with ${status.code}`))
+    );
     await ready.promise;
     return actor;
   }

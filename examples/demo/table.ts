@@ -28,7 +28,9 @@ export class LiveTable {
     if (!this.#isRunning || seconds < this.#next) return;
     this.#next = Math.floor(seconds) + (this.#isTerminal ? 1 : PIPED_SECONDS);
     const lines = [
-      `${seconds.toFixed(0).padStart(3)} s     peers entities  RTT ms  kB/s in  kB/s out  voice in  voice out  denials`,
+      `${
+        seconds.toFixed(0).padStart(3)
+      } s     peers entities  RTT ms  kB/s in  kB/s out  voice in  voice out  denials`,
       ...this.#actors().map((actor) => this.#row(actor, seconds)),
     ];
     if (this.#isTerminal && this.#drawn > 0) console.log(`\x1b[${this.#drawn + 1}A`);

@@ -55,7 +55,8 @@ export class VoiceJudge {
     // 16 bits of sequence: the frame nearest to the last one spoken.
     const index = this.#sent - 1 - ((this.#sent - 1 - sequence) & 0xffff);
     const packet = this.#packets[index % this.#packets.length];
-    const isWhole = packet !== undefined && packet.length === frame.length && packet.every((byte, i) => byte === frame[i]);
+    const isWhole = packet !== undefined && packet.length === frame.length &&
+      packet.every((byte, i) => byte === frame[i]);
     if (isWhole) account.heard.add(index);
     else account.damaged += 1;
   }

@@ -221,7 +221,11 @@ export class DriverEnd {
     const { largest, acknowledged } = wholeAck(datagram.ack, this.#newestIn);
     rule(largest === this.#newestIn, "NonCanonical", `largest ${largest}, not ${this.#newestIn}`);
     const truth = [...this.received.keys()].filter((n) => n > largest - 256).sort((a, b) => b - a);
-    rule(`${acknowledged}` === `${truth}`, "NonCanonical", `acknowledged ${acknowledged}: ${truth}`);
+    rule(
+      `${acknowledged}` === `${truth}`,
+      "NonCanonical",
+      `acknowledged ${acknowledged}: ${truth}`,
+    );
     const heldMs = atMs - this.received.get(largest)!.atMs;
     const delay = Math.min(65_535, Math.floor(heldMs * 8 + 1e-6));
     rule(datagram.ack.delay === delay, "NonCanonical", `delay ${datagram.ack.delay}, not ${delay}`);

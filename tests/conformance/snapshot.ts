@@ -37,7 +37,12 @@ interface ReadValue {
   readonly sampleTime: number;
   readonly contents:
     | { readonly kind: "absolute" | "change"; readonly value: Value }
-    | { readonly kind: "piece"; readonly total: number; readonly number: number; readonly bytes: Uint8Array };
+    | {
+      readonly kind: "piece";
+      readonly total: number;
+      readonly number: number;
+      readonly bytes: Uint8Array;
+    };
 }
 
 /** One entity of a section. */

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { SENT_LOG_ENTRIES } from "../../protocol/limits.ts";
+import { ACK_BLOCK_SPAN, SENT_LOG_ENTRIES } from "../../protocol/limits.ts";
 import { SectionLog } from "../../replication/section_log.ts";
 import { EntityTrack, ValueTrack } from "../../replication/tracks.ts";
 import { below, createPrng } from "../support/prng.ts";
@@ -45,5 +45,34 @@ Deno.test("`SectionLog` remembers the newest datagrams, with gaps and any number
     const asked = sequence - below(prng, SENT_LOG_ENTRIES);
     assertEquals(entriesOf(log, asked), expected.get(asked) ?? []);
     assertEquals(entriesOf(log, sequence - SENT_LOG_ENTRIES), []);
+  }
+});
+
+Deno.test("`SectionLog.handleAcked()` forgets that datagram and no other, when acknowledgements come in any order", () => {
+  const prng = createPrng(2);
+  const log = new SectionLog();
+  const expected = new Map<number, string[]>();
+  const lost = new Set<number>();
+  for (let sequence = 0; sequence < 6_000; sequence++) {
+    log.begin(sequence, sequence);
+    const lines: string[] = [];
+    for (let i = below(prng, 40); i > 0; i--) {
+      log.add(new EntityTrack(i), undefined, sequence, -1);
+      lines.push(`${i} header ${sequence} -1 ${sequence}`);
+    }
+    expected.set(sequence, lines);
+    const settled = Math.max(0, sequence - below(prng, 60));
+    if (prng() < 0.05) {
+      log.handleLost(settled);
+      if (expected.has(settled)) lost.add(settled);
+    } else if (prng() < 0.8) {
+      log.handleAcked(settled);
+      expected.delete(settled);
+      lost.delete(settled);
+    }
+    const asked = Math.max(0, sequence - below(prng, SENT_LOG_ENTRIES));
+    // A lost one stays until no acknowledgement can speak of it, and may go any time after.
+    if (lost.has(asked) && sequence - asked >= ACK_BLOCK_SPAN) continue;
+    assertEquals(entriesOf(log, asked), expected.get(asked) ?? [], `${asked} at ${sequence}`);
   }
 });

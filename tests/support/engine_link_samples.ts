@@ -162,6 +162,7 @@ export const TO_DRIVER_SAMPLES: readonly ToDriver[] = [
   { kind: "transfer", handle: 1, peer: 2 },
   { kind: "kick", peer: 1, reason: "🙂" },
   { kind: "stateHash", request: 0xffff_ffff },
+  { kind: "resend", pairs: words(1, 4, 0x8000_0001, 16_383) },
   { kind: "ping", time: 0 },
   { kind: "pong", time: 1e300 },
   { kind: "goodbye", code: 65_535, reason: "x" },

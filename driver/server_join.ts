@@ -1,0 +1,408 @@
+// How peers come and go on a server: connections that have not joined, the join itself, resuming a place, leaving it, losing it. What joined
+// peers say afterwards goes to the core.
+
+import { CloseCode } from "../protocol/close_codes.ts";
+import { ControlFrames } from "../protocol/control_frames.ts";
+import { type ControlMessage, decodeControl, type JoinMessage } from "../protocol/control_messages.ts";
+import { SERVER_PEER } from "../protocol/engine_messages.ts";
+import type { EntityId } from "../protocol/entity_id.ts";
+import { Fault, faultName } from "../protocol/faults.ts";
+import { JOIN_TIMEOUT_MS, MAX_HALF_JOINED, PROTOCOL_VERSION } from "../protocol/limits.ts";
+import { SERVER_ROLE } from "../permissions/grants.ts";
+import { SnapshotReceiver } from "../replication/snapshot_receiver.ts";
+import { SnapshotSender } from "../replication/snapshot_sender.ts";
+import type { CloseInfo, Connection, Stream } from "../transport/connection.ts";
+import { toHex } from "./hex.ts";
+import { PeerLink } from "./peer_link.ts";
+import { type HalfJoined, sendControl, ServerPeer } from "./server_peer.ts";
+import type { LostPeer, ServerState } from "./server_state.ts";
+
+/** What joined peers do, for the core. */
+export interface JoinEvents {
+  /** A datagram. */
+  datagram(peer: ServerPeer, bytes: Uint8Array): void;
+  /** A control message that is not about coming or going. */
+  control(peer: ServerPeer, message: ControlMessage, nowMs: number): void;
+  /** A stream that is not the control stream. */
+  stream(peer: ServerPeer, stream: Stream): void;
+  /** The peer's connection is over. */
+  detached(peer: ServerPeer): void;
+}
+
+/** What a place brings along when it is taken up again. */
+interface Place {
+  readonly role: number;
+  readonly freeIds: Set<EntityId>;
+  readonly sender: SnapshotSender | undefined;
+}
+
+/** The door of a server. */
+export class ServerJoin {
+  readonly #state: ServerState;
+  readonly #events: JoinEvents;
+  readonly #halfJoined = new Set<HalfJoined>();
+  #isClosed = false;
+
+  /** A door that is open. */
+  constructor(state: ServerState, events: JoinEvents) {
+    this.#state = state;
+    this.#events = events;
+  }
+
+  /** Somebody connected. */
+  handleConnection(connection: Connection, nowMs: number): void {
+    const { counters } = this.#state;
+    if (this.#isClosed || this.#halfJoined.size >= MAX_HALF_JOINED) {
+      counters.add("join.refusedConnections");
+      const code = this.#isClosed ? CloseCode.GoingAway : CloseCode.Full;
+      connection.close(code, "no place for another connection");
+      return;
+    }
+    const half: HalfJoined = {
+      connection,
+      frames: new ControlFrames(),
+      control: undefined,
+      deadlineMs: nowMs + JOIN_TIMEOUT_MS,
+      isOver: false,
+      peer: undefined,
+    };
+    this.#halfJoined.add(half);
+    connection.start({
+      handleDatagram: (bytes) => this.#handleDatagram(half, bytes),
+      handleStream: (stream) => this.#handleStream(half, stream),
+      handleClosed: (info) => this.#handleClosed(half, info),
+    });
+  }
+
+  /** Time has passed: joins that take too long end, and so do places that nobody took up again. */
+  handleTick(nowMs: number): void {
+    const { resume, lost } = this.#state;
+    for (;;) {
+      const peerId = resume.pollExpired(nowMs);
+      if (peerId === undefined) break;
+      const place = lost.get(peerId);
+      lost.delete(peerId);
+      if (place !== undefined) this.#forget(peerId, place.freeIds, "timed out", nowMs);
+    }
+    for (const half of this.#halfJoined) {
+      if (half.deadlineMs <= nowMs && !half.isOver) {
+        this.#refuse(half, CloseCode.JoinTimeout, "no join message in time");
+      }
+    }
+  }
+
+  /** Removes a peer for good, connected or lost. */
+  kick(peerId: number, reason: string, nowMs: number): void {
+    const { peers, lost } = this.#state;
+    const peer = peers.get(peerId);
+    const place = lost.get(peerId);
+    if (peer !== undefined) {
+      peer.tell({ kind: "bye", code: CloseCode.Kicked, reason });
+      peer.connection.close(CloseCode.Kicked, reason);
+      this.#remove(peer, "kicked", nowMs);
+    } else if (place !== undefined) {
+      lost.delete(peerId);
+      this.#forget(peerId, place.freeIds, "kicked", nowMs);
+    }
+  }
+
+  /** Says goodbye to everyone and lets nobody in. */
+  close(reason: string): void {
+    this.#isClosed = true;
+    const { peers } = this.#state;
+    for (const peer of peers.values()) {
+      peer.tell({ kind: "bye", code: CloseCode.GoingAway, reason });
+      peer.connection.close(CloseCode.GoingAway, reason);
+    }
+    peers.clear();
+    for (const half of this.#halfJoined) half.connection.close(CloseCode.GoingAway, reason);
+    this.#halfJoined.clear();
+  }
+
+  #handleDatagram(half: HalfJoined, bytes: Uint8Array): void {
+    if (half.peer === undefined) this.#state.counters.add("net.datagramsBeforeJoin");
+    else this.#events.datagram(half.peer, bytes);
+  }
+
+  #handleStream(half: HalfJoined, stream: Stream): void {
+    if (half.control === undefined) {
+      half.control = stream;
+      stream.setHandler({
+        handleData: (bytes) => this.#handleControlBytes(half, bytes),
+        handleEnd: () => this.#end(half, CloseCode.Normal, "control stream ended"),
+        handleReset: () => this.#end(half, Fault.Unexpected, "control stream reset"),
+        handleWritable: () => {},
+      });
+    } else if (half.peer === undefined) {
+      stream.reset(Fault.Unexpected);
+      this.#refuse(half, Fault.Unexpected, "a stream before joining");
+    } else {
+      this.#events.stream(half.peer, stream);
+    }
+  }
+
+  #handleControlBytes(half: HalfJoined, bytes: Uint8Array): void {
+    const { nowMs } = this.#state;
+    half.frames.handleBytes(bytes);
+    while (!half.isOver) {
+      const frame = half.frames.pollFrame();
+      if (frame === undefined) break;
+      const result = decodeControl(frame, "toAuthority");
+      if (result.ok) this.#handleControl(half, result.message, nowMs);
+      else this.#refuse(half, result.fault, faultName(result.fault));
+    }
+    const { fault } = half.frames;
+    if (fault !== undefined && !half.isOver) this.#refuse(half, fault, faultName(fault));
+    this.#state.environment.wake();
+  }
+
+  #handleControl(half: HalfJoined, message: ControlMessage, nowMs: number): void {
+    const { peer } = half;
+    if (peer === undefined) {
+      if (message.kind === "join") this.#join(half, message, nowMs);
+      else this.#refuse(half, Fault.Unexpected, "the first message must be a join");
+    } else if (message.kind === "bye") {
+      this.#end(half, CloseCode.Normal, "bye");
+      this.#remove(peer, message.reason === "" ? "left" : message.reason, nowMs);
+    } else if (message.kind === "join") {
+      this.#refuse(half, Fault.Unexpected, "joined already");
+    } else {
+      this.#events.control(peer, message, nowMs);
+    }
+  }
+
+  #end(half: HalfJoined, code: number, reason: string): void {
+    half.isOver = true;
+    half.connection.close(code, reason);
+  }
+
+  #refuse(half: HalfJoined, code: number, reason: string): void {
+    const { counters } = this.#state;
+    counters.add(half.peer === undefined ? "join.refused" : `fault.${faultName(code)}`);
+    if (half.peer === undefined && half.control !== undefined) {
+      sendControl(half.control, { kind: "refused", code, reason });
+    }
+    this.#end(half, code, reason);
+  }
+
+  #join(half: HalfJoined, message: JoinMessage, nowMs: number): void {
+    const { grants } = this.#state;
+    if (message.protocolVersion !== PROTOCOL_VERSION) {
+      const reason = `this server speaks protocol ${PROTOCOL_VERSION}`;
+      return this.#refuse(half, Fault.Incompatible, reason);
+    }
+    if (toHex(message.schemaHash) !== grants.schemaHash) {
+      const reason = "the world part of the manifests differs: both sides need the same one";
+      return this.#refuse(half, Fault.Incompatible, reason);
+    }
+    if (message.credential.version !== 0 || message.credential.bytes.length !== 0) {
+      return this.#refuse(half, CloseCode.Credential, "this world takes no credential");
+    }
+    const { resume } = message;
+    if (resume === undefined) return this.#joinAnew(half, nowMs);
+    if (this.#state.resume.redeem(resume.peer, resume.secret, nowMs) !== "ok") {
+      this.#state.counters.add("join.resumeRefused");
+      const reason = "the resume secret is not valid: join anew";
+      return this.#refuse(half, CloseCode.Credential, reason);
+    }
+    const place = this.#takePlace(resume.peer);
+    this.#state.roster.setConnected(resume.peer, true);
+    this.#admit(half, resume.peer, place, true, nowMs);
+  }
+
+  #joinAnew(half: HalfJoined, nowMs: number): void {
+    const { roster, grants } = this.#state;
+    const entry = roster.add(grants.defaultRole, nowMs);
+    if (entry === undefined) return this.#refuse(half, CloseCode.Full, "the world is full");
+    const place = { role: grants.defaultRole, freeIds: new Set<EntityId>(), sender: undefined };
+    this.#admit(half, entry.peer, place, false, nowMs);
+  }
+
+  /** The place of a peer that proved to be the same: lost, or still held by a connection that died without a word. */
+  #takePlace(peerId: number): Place {
+    const { peers, lost } = this.#state;
+    const present = peers.get(peerId);
+    if (present !== undefined) {
+      present.connection.close(CloseCode.Replaced, "resumed on another connection");
+      this.#detach(present);
+      return present;
+    }
+    const place: LostPeer = lost.get(peerId)!;
+    lost.delete(peerId);
+    return place;
+  }
+
+  #admit(
+    half: HalfJoined,
+    peerId: number,
+    place: Place,
+    resumed: boolean,
+    nowMs: number,
+  ): void {
+    const state = this.#state;
+    const { grants, world } = state;
+    const { connection } = half;
+    const { role } = place;
+    const grantEpoch = 0;
+    const sender = new SnapshotSender({
+      grants,
+      world,
+      peer: peerId,
+      roleIndex: role,
+      direction: "down",
+    });
+    if (place.sender !== undefined) this.#goOn(peerId, role, place.sender, sender);
+    const receiver = new SnapshotReceiver({
+      grants,
+      roleIndex: role,
+      direction: "up",
+      fieldsAllowed: (c) => this.#fieldsAllowed(c),
+    });
+    const time = state.timeAt(nowMs);
+    const link = new PeerLink(
+      {
+        connection,
+        sender,
+        receiver,
+        worldEpoch: state.worldEpoch,
+        bytesPerSecond: grants.peerBytesPerSecond,
+        tickHz: grants.tickHz,
+        counters: state.counters,
+      },
+      time,
+      nowMs,
+    );
+    const peer = new ServerPeer({
+      peer: peerId,
+      role,
+      connection,
+      control: half.control!,
+      link,
+      sender,
+      receiver,
+      grants,
+      freeIds: place.freeIds,
+      grantEpoch,
+    });
+    half.peer = peer;
+    this.#halfJoined.delete(half);
+    state.peers.set(peerId, peer);
+    state.chooseViewpoint(peer);
+    state.ids.fill(peer, world.countOwned(peerId));
+    const secret = state.environment.randomBytes(32);
+    state.resume.issue(peerId, secret);
+    const roleId = grants.roles[role]!.id;
+    peer.tell({
+      kind: "accepted",
+      peer: peerId,
+      roleId,
+      resumed,
+      resumeSecret: secret,
+      grantEpoch,
+      worldEpoch: state.worldEpoch,
+      authority: SERVER_PEER,
+      time,
+      entityIds: [...place.freeIds].sort((a, b) => a - b),
+    });
+    peer.tell({ kind: "roster", joins: this.#everyone(), leaves: [] });
+    if (!resumed) {
+      for (const other of state.peers.values()) {
+        if (other === peer) continue;
+        other.tell({ kind: "roster", joins: [{ peer: peerId, roleId }], leaves: [] });
+      }
+    }
+    state.push({ kind: "peerJoin", peer: peerId, roleId, resumed });
+    state.counters.add(resumed ? "join.resumed" : "join.accepted");
+    state.counters.set("peers", state.peers.size);
+  }
+
+  /**
+   * What a peer had been told over its last link holds good. Of its own components it has the newest value, unless the server's engine
+   * changed it and the peer has not confirmed that: then the server's counts, as with any override.
+   */
+  #goOn(peerId: number, role: number, before: SnapshotSender, sender: SnapshotSender): void {
+    const { world, grants } = this.#state;
+    for (const id of before.told()) sender.assume(id);
+    world.forEachOwned(peerId, (id) => {
+      world.forEachComponent(id, (c) => {
+        const { authority, writeMasks } = grants.components[c]!;
+        if (authority !== "owner" || writeMasks[role] === 0) return;
+        if (before.isAcked(id, c)) sender.markSynced(id, c);
+      });
+    });
+  }
+
+  /** Fields that the world grants to any role towards authority. */
+  #fieldsAllowed(c: number): number {
+    const component = this.#state.grants.components[c]!;
+    if (component.authority !== "owner") return 0;
+    let mask = 0;
+    component.writeMasks.forEach((writable, role) => {
+      if (role !== SERVER_ROLE) mask |= writable;
+    });
+    return mask;
+  }
+
+  #everyone(): { peer: number; roleId: number }[] {
+    const { roster, grants } = this.#state;
+    return roster.entries().map(({ peer, roleIndex }) => ({
+      peer,
+      roleId: grants.roles[roleIndex]!.id,
+    }));
+  }
+
+  #handleClosed(half: HalfJoined, info: CloseInfo): void {
+    half.isOver = true;
+    this.#halfJoined.delete(half);
+    const { peer } = half;
+    if (peer !== undefined && this.#state.peers.get(peer.peer) === peer) {
+      const { nowMs } = this.#state;
+      // A peer that means to go says bye first; everything else may be a network that comes back.
+      if (info.by === "local") this.#remove(peer, reasonOf(info), nowMs);
+      else this.#lose(peer, nowMs);
+    }
+    this.#state.environment.wake();
+  }
+
+  /** Keeps the place of a peer whose connection broke. */
+  #lose(peer: ServerPeer, nowMs: number): void {
+    const state = this.#state;
+    this.#detach(peer);
+    const { role, freeIds, sender } = peer;
+    state.lost.set(peer.peer, { peer: peer.peer, role, freeIds, sender });
+    state.roster.setConnected(peer.peer, false);
+    state.resume.handleLost(peer.peer, nowMs);
+    state.counters.add("peers.lost");
+  }
+
+  #detach(peer: ServerPeer): void {
+    const state = this.#state;
+    state.peers.delete(peer.peer);
+    state.counters.set("peers", state.peers.size);
+    this.#events.detached(peer);
+  }
+
+  #remove(peer: ServerPeer, reason: string, nowMs: number): void {
+    if (this.#state.peers.get(peer.peer) === peer) this.#detach(peer);
+    this.#forget(peer.peer, peer.freeIds, reason, nowMs);
+  }
+
+  /** A peer is gone for good: its entities leave the world, its ids come back. */
+  #forget(peerId: number, freeIds: ReadonlySet<EntityId>, reason: string, nowMs: number): void {
+    const state = this.#state;
+    state.resume.forget(peerId);
+    const owned: EntityId[] = [];
+    state.world.forEachOwned(peerId, (id) => owned.push(id));
+    for (const id of owned) state.despawn(id);
+    for (const id of freeIds) state.ids.release(id);
+    state.roster.remove(peerId, nowMs);
+    for (const other of state.peers.values()) {
+      other.tell({ kind: "roster", joins: [], leaves: [peerId] });
+    }
+    state.push({ kind: "peerLeave", peer: peerId, reason });
+  }
+}
+
+function reasonOf(info: CloseInfo): string {
+  return info.reason === "" ? `closed (${info.code})` : info.reason;
+}
