@@ -197,7 +197,13 @@ async function measure(
     load_cpu: round((to.loadCpuSeconds - from.loadCpuSeconds) / seconds, 3),
   };
   const timed = 100 * load.delays.total / load.updates;
-  log(`  measured ${seconds.toFixed(1)} s; the load used ${figures.load_cpu} of a core`);
+  const poses = load.poses / n / seconds;
+  log(
+    `  measured ${
+      seconds.toFixed(1)
+    } s; the load used ${figures.load_cpu} of a core and handed over ` +
+      `${poses.toFixed(1)} of ${AVATAR_HZ} poses a second and client`,
+  );
   log(
     `  server driver: ${figures.cpu} of a core, ${figures.rss_mb} MB; ` +
       `${downCount.toFixed(0)} datagrams/s out, ${upCount.toFixed(0)} in, ` +
@@ -208,7 +214,7 @@ async function measure(
       `${QUIC_BYTES} B of QUIC a datagram ${figures.wire_kBps_down} down, ${figures.wire_kBps_up} up`,
   );
   log(
-    `  an update: ${figures.bytes_per_update} B, ${figures.updates_per_pair} of ${AVATAR_HZ} a second and pair, ` +
+    `  an update: ${figures.bytes_per_update} B, ${figures.updates_per_pair} a second and pair, ` +
       `p50 ${figures.p50_ms} ms, p99 ${figures.p99_ms} ms (${timed.toFixed(0)} % of them timed)`,
   );
   return figures;

@@ -2,6 +2,7 @@
 // over one avatar's poses and looks at what comes back. Many of them share a process, so each has one timer and no engine socket.
 
 import { ClientCore } from "../driver/client_core.ts";
+import { verifyEd25519 } from "../driver/ed25519.ts";
 import type { Grants } from "../permissions/grants.ts";
 import { parseEndpoint } from "../permissions/endpoint.ts";
 import type { ToEngine } from "../protocol/engine_messages.ts";
@@ -62,7 +63,9 @@ export class LoadClient {
       environment: {
         now: () => performance.now(),
         randomBytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
+        unixMs: Date.now,
         sha256: options.sha256,
+        verifyEd25519,
         wake: () => this.#wake(),
       },
       endpoints: [options.endpoint],
@@ -91,6 +94,7 @@ export class LoadClient {
       schemaHash: grants.schemaHash,
       connect: { url: `quic://${endpoint}`, pin, credential: new Uint8Array(0) },
       resume: new Uint8Array(0),
+      nonces: new Uint8Array(0),
       entities: NOTHING,
     }, performance.now());
     this.#pump();

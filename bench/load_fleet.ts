@@ -12,6 +12,7 @@ const CLIENTS_PER_PROCESS = 64;
 /** What all clients together received in the measured time. */
 export interface LoadResult {
   readonly updates: number;
+  readonly poses: number;
   readonly bytesIn: number;
   readonly datagramsIn: number;
   readonly delays: Latency;
@@ -126,10 +127,11 @@ export class LoadFleet {
     });
     const delays = new Latency();
     for (const result of results) delays.addPairs(result.delays);
-    const sum = (key: "updates" | "bytesIn" | "datagramsIn") =>
+    const sum = (key: "updates" | "poses" | "bytesIn" | "datagramsIn") =>
       results.reduce((total, result) => total + result[key], 0);
     return {
       updates: sum("updates"),
+      poses: sum("poses"),
       bytesIn: sum("bytesIn"),
       datagramsIn: sum("datagramsIn"),
       delays,

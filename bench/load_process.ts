@@ -37,6 +37,8 @@ export type LoadReport =
     readonly kind: "result";
     /** Other peers' poses handed to a client's engine, over all clients. */
     readonly updates: number;
+    /** Poses handed over by the clients' engines. */
+    readonly poses: number;
     /** Bytes and number of datagrams received by the clients. */
     readonly bytesIn: number;
     readonly datagramsIn: number;
@@ -80,11 +82,13 @@ async function main(order: LoadOrder): Promise<void> {
   const periodMs = 1000 / AVATAR_HZ;
   const handOvers = new HandOvers();
   const delays = new Latency();
-  let updates = 0;
+  let [updates, poses] = [0, 0];
   let isQuitting = false;
   const events = {
-    sent: (peer: number, time: TimelineTime, handedMs: number) =>
-      handOvers.note(peer, time, handedMs),
+    sent: (peer: number, time: TimelineTime, handedMs: number) => {
+      poses += 1;
+      handOvers.note(peer, time, handedMs);
+    },
     received: (owner: number, time: TimelineTime, nowMs: number) => {
       updates += 1;
       const handedMs = handOvers.find(owner, time);
@@ -125,12 +129,13 @@ async function main(order: LoadOrder): Promise<void> {
   for await (const word of textLines(Deno.stdin.readable)) {
     if (word === "begin") {
       [bytesIn, datagramsIn] = [sum("net.bytesIn"), sum("net.datagramsIn")];
-      updates = 0;
+      [updates, poses] = [0, 0];
       delays.clear();
     } else if (word === "end") {
       report({
         kind: "result",
         updates,
+        poses,
         bytesIn: sum("net.bytesIn") - bytesIn,
         datagramsIn: sum("net.datagramsIn") - datagramsIn,
         delays: delays.toPairs(),

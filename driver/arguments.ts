@@ -15,22 +15,36 @@ export interface OptionSpec {
   readonly help: string;
   /** Without it the command does not run. */
   readonly required?: true;
-  /** Value of an integer that is not given. */
-  readonly preset?: number;
+  /** Value of an integer or text that is not given. */
+  readonly preset?: number | string;
   /** Least value of an integer. */
   readonly min?: number;
   /** Greatest value of an integer. */
   readonly max?: number;
 }
 
+/** A word that a command takes by its place instead of by a name. */
+export interface WordSpec {
+  /** Name under which the command finds it, among its text options. */
+  readonly name: string;
+  /** How the help names it. */
+  readonly value: string;
+  /** One line of help. */
+  readonly help: string;
+  /** Without it the command does not run; required words come before the others. */
+  readonly required?: true;
+}
+
 /** One command. */
 export interface CommandSpec {
-  /** The word that selects it. */
+  /** The word, or the two words, that select it. */
   readonly name: string;
   /** One line for the list of commands. */
   readonly summary: string;
   /** A paragraph for its own help. */
   readonly details: string;
+  /** Words it takes by their place; left out: none. */
+  readonly words?: readonly WordSpec[];
   /** Its options; `--help` and `--verbose` belong to every command and are not listed. */
   readonly options: readonly OptionSpec[];
   /** Whole command lines. */
@@ -98,16 +112,23 @@ export function parseArguments(
     : first === "--version" || first === "-V"
     ? "version"
     : first;
-  const command = commands.find((candidate) => candidate.name === name);
+  // The name of a command has one word or two.
+  const pair = `${name} ${words[1] ?? ""}`;
+  const command = commands.find((candidate) => candidate.name === name || candidate.name === pair);
   if (command === undefined) {
     const names = commands.map((candidate) => candidate.name);
+    const family = names.filter((candidate) => candidate.startsWith(`${name} `));
+    if (family.length > 0) {
+      const message = `${name} needs a second word: ${family.join(", ")}.`;
+      return { ok: false, command: "", message };
+    }
     const near = nearest(name, names);
     const advice = near === undefined
       ? `The commands are ${names.join(", ")}.`
       : `Did you mean ${near}?`;
     return { ok: false, command: "", message: `There is no command "${name}". ${advice}` };
   }
-  return parseOptions(command, words.slice(1));
+  return parseOptions(command, words.slice(command.name === pair ? 2 : 1));
 }
 
 function parseOptions(command: CommandSpec, words: readonly string[]): ParsedArguments {
@@ -118,9 +139,15 @@ function parseOptions(command: CommandSpec, words: readonly string[]): ParsedArg
     command: command.name,
     message,
   });
+  const places = [...command.words ?? []];
   for (let i = 0; i < words.length; i++) {
     const word = words[i] === "-h" ? "--help" : words[i]!;
-    if (!word.startsWith("--")) return fail(strayWord(command, word));
+    if (!word.startsWith("--")) {
+      const place = places.shift();
+      if (place === undefined) return fail(strayWord(command, word));
+      values.set(place.name, word);
+      continue;
+    }
     const equals = word.indexOf("=");
     const name = word.slice(2, equals === -1 ? undefined : equals);
     const option = known.find((candidate) => candidate.name === name);
@@ -150,6 +177,10 @@ function parseOptions(command: CommandSpec, words: readonly string[]): ParsedArg
     if (mistake !== undefined) return fail(mistake);
   }
   const help = values.has("help");
+  const missing = places.find((one) => one.required);
+  if (!help && missing !== undefined) {
+    return fail(`${command.name} needs ${missing.value}: ${missing.help}.`);
+  }
   for (const option of command.options) {
     if (option.preset !== undefined && !values.has(option.name)) {
       values.set(option.name, option.preset);
@@ -189,7 +220,10 @@ function store(
 function strayWord(command: CommandSpec, word: string): string {
   const manifest = command.options.some((option) => option.name === "manifest");
   const advice = manifest && /\.jsonc?$/.test(word) ? ` Did you mean --manifest ${word}?` : "";
-  return `${command.name} takes only options, not "${word}".${advice}`;
+  const taken = command.words === undefined
+    ? "takes only options"
+    : `takes ${command.words.map((one) => one.value).join(" and ")} and options`;
+  return `${command.name} ${taken}, not "${word}".${advice}`;
 }
 
 /** The options that belong to every command, for the help. */

@@ -1,9 +1,17 @@
-// Writes a lasting certificate and its key into a folder: never over files that exist, the key readable by its owner alone. How a
-// certificate is made is in transport/certificate.ts.
+// Certificates as files. Reads what a manifest names and says what is wrong with it; writes a lasting pair: never over files that exist,
+// the key readable by its owner alone. How a certificate is made, and when it can be used, is in transport/certificate.ts.
 
 import { resolve } from "node:path";
-import { createDevelopmentCertificate } from "../transport/certificate.ts";
+import type { HostPaths } from "../permissions/paths.ts";
+import {
+  type CertifiedKey,
+  createDevelopmentCertificate,
+  inspectCertificate,
+  readCertificatePin,
+} from "../transport/certificate.ts";
+import { TransportError } from "../transport/transport_error.ts";
 import { CommandError, ExitCode } from "./exit_codes.ts";
+import { whyUnreadable } from "./manifest_file.ts";
 
 /** What was written. */
 export interface WrittenCertificate {
@@ -68,5 +76,55 @@ function exists(file: string): boolean {
     if (error instanceof Deno.errors.NotFound) return false;
     // A path through something that is no folder: writing will say so in its own words.
     return false;
+  }
+}
+
+/**
+ * The certificate and key with which a server starts: those of the files its manifest names, or a fresh pair that lives in memory only.
+ *
+ * @throws {CommandError} where a file cannot be read, or what it holds cannot be used now.
+ */
+export async function serverKeys(paths: HostPaths): Promise<CertifiedKey> {
+  const { certFile, keyFile } = paths;
+  if (certFile === undefined || keyFile === undefined) return await createDevelopmentCertificate();
+  const certPem = readTextFile(certFile, "host.certificate.certFile");
+  const keyPem = readTextFile(keyFile, "host.certificate.keyFile");
+  const { pin } = naming(
+    `host.certificate: ${certFile}`,
+    () => inspectCertificate(certPem, Date.now(), { keyPem }),
+  );
+  return { certPem, keyPem, pin };
+}
+
+/**
+ * The certificate of an authority, PEM. That the file holds one is found out here and not with the first handshake.
+ *
+ * @throws {CommandError} where it cannot be read or holds none.
+ */
+export function readAuthority(caFile: string): string {
+  const pem = readTextFile(caFile, "host.caFile");
+  naming(`host.caFile: ${caFile}`, () => readCertificatePin(pem));
+  return pem;
+}
+
+function readTextFile(path: string, key: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    throw new CommandError(
+      ExitCode.Certificate,
+      `${key}: ${path} cannot be read: ${whyUnreadable(error, key)}`,
+      { cause: error },
+    );
+  }
+}
+
+/** Puts the place in the manifest and the file in front of what is wrong with a certificate. */
+function naming<T>(where: string, inspect: () => T): T {
+  try {
+    return inspect();
+  } catch (error) {
+    if (!(error instanceof TransportError)) throw error;
+    throw new CommandError(ExitCode.Certificate, `${where}: ${error.message}`, { cause: error });
   }
 }

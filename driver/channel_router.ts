@@ -2,6 +2,7 @@
 // direction it goes; sizes are summed piece by piece, so no message is ever held whole. It knows no clock and no socket.
 
 import type { ToDriver, ToEngine } from "../protocol/engine_messages.ts";
+import { CloseCode } from "../protocol/close_codes.ts";
 import { ChannelReader, encodePieceHeader, encodePreamble } from "../protocol/channel_frames.ts";
 import { Fault } from "../protocol/faults.ts";
 import {
@@ -16,6 +17,7 @@ import { Rule } from "../permissions/rule.ts";
 import { RateLimiter } from "../permissions/rate_limiter.ts";
 import type { Stream } from "../transport/connection.ts";
 import type { Counters } from "./counters.ts";
+import type { ChannelMessage } from "./peer_link.ts";
 
 /** What the router needs to know of the peer at the other end of a channel. */
 export interface ChannelPeer {
@@ -28,11 +30,13 @@ export interface ChannelPeer {
   /** Opens a stream to it. */
   openStream(): Stream;
   /** Queues one unreliable message; false when it was dropped. */
-  queueMessage(channelId: number, body: Uint8Array): boolean;
+  queueMessage(message: ChannelMessage): boolean;
 }
 
-/** What the router reports. */
+/** What the router reports, and the time it counts rates by. */
 export interface ChannelEvents {
+  /** The present time, ms. */
+  now(): number;
   /** To the engine. */
   push(message: ToEngine): void;
   /** A message or channel was refused; `peer` is who tried. */
@@ -72,6 +76,7 @@ export class ChannelRouter {
   readonly #limitsOut: RateLimiter[];
   readonly #limitsIn: RateLimiter[];
   #next = 1;
+  #engineWritable = true;
 
   constructor(grants: Grants, gate: Gate, events: ChannelEvents, counters: Counters) {
     this.#grants = grants;
@@ -121,7 +126,7 @@ export class ChannelRouter {
       this.#countOf(peer.peer) >= MAX_OPEN_CHANNELS ||
       this.#countOf(peer.peer, grant) >= openLimit(grant)
     ) {
-      return refuse(Rule.Size);
+      return refuse(Rule.ChannelCount);
     }
     const known = this.#find(peer.peer, grant, message.name);
     if (known !== undefined && grant.mode === "unreliable") {
@@ -190,7 +195,9 @@ export class ChannelRouter {
     }
     channel.outBytes = message.last ? 0 : total;
     if (channel.stream === undefined) {
-      if (!message.last || !peer.queueMessage(grant.id, message.piece)) {
+      const name = grant.namespace ? channel.name : "";
+      const body = message.piece;
+      if (!message.last || !peer.queueMessage({ channelId: grant.id, name, body })) {
         this.#counters.add("channel.messagesDropped");
       }
       this.#credit(channel, message.piece.length);
@@ -208,10 +215,21 @@ export class ChannelRouter {
     const channel = this.#channels.get(message.channel);
     if (channel === undefined) return;
     channel.engineWindow = Math.min(CHANNEL_WINDOW_BYTES, channel.engineWindow + message.bytes);
-    if (channel.paused && channel.engineWindow > 0) {
-      channel.paused = false;
-      channel.stream?.pause(false);
-    }
+    this.#repause(channel);
+  }
+
+  /** The engine takes messages, or does not: what it cannot take waits at the peers, not here. */
+  handleEngineWritable(writable: boolean): void {
+    if (writable === this.#engineWritable) return;
+    this.#engineWritable = writable;
+    for (const channel of this.#channels.values()) this.#repause(channel);
+  }
+
+  #repause(channel: Channel): void {
+    const paused = channel.engineWindow <= 0 || !this.#engineWritable;
+    if (paused === channel.paused) return;
+    channel.paused = paused;
+    channel.stream?.pause(paused);
   }
 
   /** The engine closes a channel. */
@@ -219,7 +237,8 @@ export class ChannelRouter {
     const channel = this.#channels.get(message.channel);
     if (channel === undefined) return;
     this.#channels.delete(channel.number);
-    if (channel.outBytes > 0) channel.stream?.reset(0);
+    // Half a message never ends, and a paused stream never hears that the peer ended it too.
+    if (channel.outBytes > 0 || channel.paused) channel.stream?.reset(CloseCode.ChannelClosed);
     else channel.stream?.end();
   }
 
@@ -233,30 +252,26 @@ export class ChannelRouter {
     this.#listen(undefined, stream, peer);
   }
 
-  /** An unreliable message of a peer. Returns a fault when the peer may never send it. */
-  handlePeerMessage(
-    peer: ChannelPeer,
-    channelId: number,
-    body: Uint8Array,
-    nowMs: number,
-  ): Fault | undefined {
-    const grant = this.#grants.channels.find((channel) => channel.id === channelId);
-    if (grant === undefined || grant.mode !== "unreliable" || grant.namespace) {
-      return Fault.UnknownId;
-    }
-    if (body.length > grant.maxBytes) return Fault.OutOfRange;
-    let channel = this.#find(peer.peer, grant, grant.name);
+  /** An unreliable message of a peer, of a declared channel and size. */
+  handlePeerMessage(peer: ChannelPeer, message: ChannelMessage, nowMs: number): void {
+    const { channelId, body } = message;
+    const grant = this.#grants.channels.find((one) => one.id === channelId)!;
+    const name = grant.namespace ? message.name : grant.name;
+    let channel = this.#find(peer.peer, grant, name);
     if (channel === undefined) {
-      if (!this.#mayUse(grant, peer)) {
-        this.#events.denied(peer.peer, Rule.Role, grant.id, true);
-        return undefined;
-      }
-      channel = this.#openTowardsEngine(peer, grant, grant.name, undefined);
+      const rule = !this.#mayUse(grant, peer)
+        ? Rule.Role
+        : this.#countOf(peer.peer) >= MAX_OPEN_CHANNELS ||
+            this.#countOf(peer.peer, grant) >= openLimit(grant)
+        ? Rule.ChannelCount
+        : undefined;
+      if (rule !== undefined) return this.#events.denied(peer.peer, rule, grant.id, true);
+      channel = this.#openTowardsEngine(peer, grant, name, undefined);
     }
-    if (!this.#acceptIn(channel, nowMs)) return undefined;
-    if (channel.engineWindow < body.length) {
+    if (!this.#acceptIn(channel, nowMs)) return;
+    if (channel.engineWindow < body.length || !this.#engineWritable) {
       this.#counters.add("channel.messagesDropped");
-      return undefined;
+      return;
     }
     channel.engineWindow -= body.length;
     this.#events.push({
@@ -265,7 +280,6 @@ export class ChannelRouter {
       piece: body.slice(),
       last: true,
     });
-    return undefined;
   }
 
   /** A peer is gone: its channels end. */
@@ -277,12 +291,11 @@ export class ChannelRouter {
   }
 
   #mayUse(grant: ChannelGrant, peer: ChannelPeer): boolean {
-    const both = (1 << peer.localRole) | (1 << peer.remoteRole);
     const out = (grant.sendRoles & (1 << peer.localRole)) !== 0 &&
       (grant.receiveRoles & (1 << peer.remoteRole)) !== 0 && grant.hostSend;
     const into = (grant.sendRoles & (1 << peer.remoteRole)) !== 0 &&
       (grant.receiveRoles & (1 << peer.localRole)) !== 0 && grant.hostReceive;
-    return both !== 0 && (out || into);
+    return out || into;
   }
 
   #acceptIn(channel: Channel, nowMs: number): boolean {
@@ -333,24 +346,26 @@ export class ChannelRouter {
         if (
           opener === undefined || !isNameOf(grant, fullName) || (!grant.namespace && name !== "")
         ) {
-          fail(Fault.UnknownId);
+          reader.fail(Fault.UnknownId);
           return;
         }
         if (!this.#mayUse(grant, opener) || this.#countOf(opener.peer, grant) >= openLimit(grant)) {
           this.#events.denied(
             opener.peer,
-            this.#mayUse(grant, opener) ? Rule.Size : Rule.Role,
+            this.#mayUse(grant, opener) ? Rule.ChannelCount : Rule.Role,
             grant.id,
             true,
           );
-          stream.reset(Fault.Forbidden);
+          reader.fail(Fault.Forbidden);
           return;
         }
         channel = this.#openTowardsEngine(opener, grant, fullName, stream);
       },
       piece: (bytes: Uint8Array, last: boolean) => {
         if (channel === undefined) return;
-        if (!channel.inStarted) channel.inRefused = !this.#acceptIn(channel, this.#nowMs);
+        // Closed here while the bytes were under way.
+        if (this.#channels.get(channel.number) !== channel) return;
+        if (!channel.inStarted) channel.inRefused = !this.#acceptIn(channel, this.#events.now());
         channel.inStarted = !last;
         if (channel.inRefused) return;
         channel.engineWindow -= bytes.length;
@@ -361,10 +376,7 @@ export class ChannelRouter {
           piece: bytes.slice(),
           last,
         });
-        if (channel.engineWindow <= 0 && !channel.paused) {
-          channel.paused = true;
-          stream.pause(true);
-        }
+        this.#repause(channel);
       },
     };
     stream.setHandler({
@@ -380,9 +392,10 @@ export class ChannelRouter {
         if (reader.fault !== undefined) fail(reader.fault);
       },
       handleEnd: () => {
-        if (channel === undefined) return;
+        const fault = reader.handleEnd();
+        if (fault !== undefined) return fail(fault);
         stream.end();
-        this.#close(channel, "closed by the peer");
+        if (channel !== undefined) this.#close(channel, "closed by the peer");
       },
       handleReset: () => {
         if (channel !== undefined) this.#close(channel, "reset by the peer");
@@ -395,12 +408,6 @@ export class ChannelRouter {
       },
     });
   }
-
-  /** The time that rate limits of stream data count by; the core sets it before it hands over a peer's bytes. */
-  setNow(nowMs: number): void {
-    this.#nowMs = nowMs;
-  }
-  #nowMs = 0;
 
   #openTowardsEngine(
     peer: ChannelPeer,

@@ -3,8 +3,10 @@
 
 import { createHash } from "node:crypto";
 import { compileGrants } from "../permissions/compile.ts";
+import { explain, explanationText } from "../permissions/explain.ts";
 import { ManifestError } from "../permissions/manifest_error.ts";
 import { summarize } from "../permissions/summary.ts";
+import { addedRights, type CompiledManifest } from "../permissions/widening.ts";
 import { ENGINE_LINK_VERSION, PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { TransportError, TransportErrorCode } from "../transport/transport_error.ts";
 import { type Options, parseArguments } from "./arguments.ts";
@@ -60,8 +62,32 @@ type CommandBody = (options: Options, terminal: Terminal) => number | Promise<nu
 
 const COMMAND_BODIES: Readonly<Record<string, CommandBody>> = {
   check(options, { out }) {
-    const { manifest } = readManifestFile(options.text("manifest"));
-    out(summarize(manifest, compileGrants(manifest, sha256)));
+    const now = readCompiled(options.text("manifest"));
+    const against = options.text("against");
+    if (against === "") {
+      out(summarize(now.manifest, now.grants));
+      return ExitCode.Ok;
+    }
+    const added = addedRights(readCompiled(against), now);
+    out(
+      added.length === 0
+        ? `No right is added over ${against}.`
+        : [...added, "", `Rights added over ${against}: ${added.length}.`].join("\n"),
+    );
+    return added.length === 0 ? ExitCode.Ok : ExitCode.Widened;
+  },
+
+  explain(options, { out }) {
+    const { manifest, grants } = readCompiled(options.text("manifest"));
+    const field = options.text("field");
+    const query = {
+      component: options.text("component"),
+      field: field === "" ? undefined : field,
+      role: options.text("role"),
+    };
+    const result = explain(manifest, grants, query);
+    if (!result.ok) throw new CommandError(ExitCode.Usage, result.message);
+    out(explanationText(manifest, query, result.explanations));
     return ExitCode.Ok;
   },
 
@@ -82,13 +108,12 @@ const COMMAND_BODIES: Readonly<Record<string, CommandBody>> = {
       manifestFile: options.text("manifest"),
       insecureDev: options.flag("insecure-dev"),
       verbose: options.flag("verbose"),
-      log: err,
+      log: (line) => err(`syncra: ${line}`),
     });
   },
 
   grants(options, { out }) {
-    const { manifest } = readManifestFile(options.text("manifest"));
-    out(JSON.stringify(compileGrants(manifest, sha256), undefined, 2));
+    out(JSON.stringify(readCompiled(options.text("manifest")).grants, undefined, 2));
     return ExitCode.Ok;
   },
 
@@ -115,6 +140,47 @@ const COMMAND_BODIES: Readonly<Record<string, CommandBody>> = {
     return ExitCode.Ok;
   },
 
+  async "token keygen"(options, { out }) {
+    const { writeKeyFile } = await import("./token_command.ts");
+    out(`public key  ${await writeKeyFile(options.text("out"))}`);
+    return ExitCode.Ok;
+  },
+
+  async "token issue"(options, { out }) {
+    const { issueFromFile } = await import("./token_command.ts");
+    out(
+      await issueFromFile({
+        keyFile: options.text("key"),
+        subject: options.text("sub"),
+        role: options.text("role"),
+        world: options.text("world"),
+        pin: options.text("pin"),
+        holder: options.text("holder"),
+        ttlS: options.integer("ttl"),
+      }, Math.floor(Date.now() / 1000)),
+    );
+    return ExitCode.Ok;
+  },
+
+  async "token inspect"(options, { out }) {
+    const { inspectToken } = await import("./token_command.ts");
+    const [token, file] = [options.text("token"), options.text("file")];
+    if ((token === "") === (file === "")) {
+      throw new CommandError(
+        ExitCode.Usage,
+        "Give the token with --token, or its file with --file.",
+      );
+    }
+    const { lines, isGood } = await inspectToken(
+      token === "" ? file : token,
+      token === "",
+      options.text("issuer"),
+      Math.floor(Date.now() / 1000),
+    );
+    out(lines.join("\n"));
+    return isGood ? ExitCode.Ok : ExitCode.Token;
+  },
+
   async demo(options) {
     const { runDemo } = await import("../examples/demo.ts");
     return await runDemo({
@@ -138,6 +204,11 @@ const COMMAND_BODIES: Readonly<Record<string, CommandBody>> = {
     return ExitCode.Ok;
   },
 };
+
+function readCompiled(path: string): CompiledManifest {
+  const { manifest } = readManifestFile(path);
+  return { manifest, grants: compileGrants(manifest, sha256) };
+}
 
 function launchOptions(options: Options): { insecureDev: boolean; verbose: boolean } {
   return { insecureDev: options.flag("insecure-dev"), verbose: options.flag("verbose") };

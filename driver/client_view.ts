@@ -23,7 +23,9 @@ export interface ViewEvents {
     value: ComponentValue,
     time: TimelineTime,
   ): void;
-  /** An own entity ended. */
+  /** The server's engine took a component of an own entity away. */
+  dropped(id: EntityId, component: number): void;
+  /** An entity ended. */
   gone(id: EntityId): void;
 }
 
@@ -83,6 +85,8 @@ export class ClientView {
 
   /** Passes a committed snapshot on to the engine. */
   apply(snapshot: DecodedSnapshot): void {
+    /** The entity whose owner or epoch the present header changes. */
+    let raised = NO_ENTITY;
     this.#announcer?.handle(snapshot, {
       spawn: (id, owner, epoch) => {
         this.#bySlot.set(entitySlot(id), id);
@@ -97,7 +101,12 @@ export class ClientView {
         if (!this.#events.isOwn(id)) this.#outbox.markHide(id, component);
       },
       remove: (id, component) => {
-        if (!this.#events.isOwn(id)) this.#outbox.markRemove(id, component);
+        if (this.#events.isOwn(id)) {
+          // Under the epoch we know, it is our own removal that comes back.
+          if (id !== raised) return;
+          this.#events.dropped(id, component);
+        }
+        this.#outbox.markRemove(id, component);
       },
       despawn: (id) => {
         if (this.#bySlot.get(entitySlot(id)) === id) this.#bySlot.delete(entitySlot(id));
@@ -105,6 +114,7 @@ export class ClientView {
         this.#outbox.markDespawn(id);
       },
       owner: (id, owner, epoch) => {
+        raised = id;
         const wasOwn = this.#events.isOwn(id);
         this.#events.adopt(id, owner, epoch);
         // The first header of an entity of one's own confirms what the engine knows.
@@ -162,5 +172,10 @@ export class ClientView {
   /** Hash of what was received. */
   hash(id: EntityId): number {
     return this.#receiver?.hash(id) ?? 0;
+  }
+
+  /** Adds one component that was received to a hash; nothing where none was. */
+  hashInto(hash: number, id: EntityId, component: number): number {
+    return this.#receiver?.hashInto(hash, id, component) ?? hash;
   }
 }

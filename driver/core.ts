@@ -53,6 +53,15 @@ export interface CoreEnvironment {
   randomBytes(length: number): Uint8Array;
   /** SHA-256. */
   sha256(bytes: Uint8Array): Uint8Array;
+  /** The wall clock, ms since 1970: it may go back. */
+  unixMs(): number;
+  /** Checks an Ed25519 signature (RFC 8032) by a public key of 32 bytes, and calls `done` once, now or later. Never throws. */
+  verifyEd25519(
+    publicKey: Uint8Array,
+    signature: Uint8Array,
+    data: Uint8Array,
+    done: (isGood: boolean) => void,
+  ): void;
   /** A transport's report changed something: poll and look at the timer soon. */
   wake(): void;
 }

@@ -1,15 +1,16 @@
 // What waits to go to the engine. State is a set of "changed since the last batch" marks, never a queue: a slow engine gets the newest
 // values in one batch when it reads again. Voice drops its oldest, everything else is bounded and counted.
 
-import type { EntityId } from "../protocol/entity_id.ts";
+import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
 import type { ComponentRows, Handle, ToEngine } from "../protocol/engine_messages.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import {
+  MAX_BATCH_BYTES,
   MAX_ENGINE_MESSAGES,
   MAX_ENGINE_VOICE_FRAMES,
   MAX_WAITING_EVENTS,
 } from "../protocol/limits.ts";
-import type { Grants } from "../permissions/grants.ts";
+import type { ComponentGrant, Grants } from "../permissions/grants.ts";
 import type { ComponentValue } from "../replication/value.ts";
 import { createValue } from "../replication/value.ts";
 import { RowWriter } from "../replication/row_codec.ts";
@@ -27,6 +28,9 @@ export interface StateSource {
   /** Present ownership epoch of an entity. */
   epochOf(id: EntityId): number;
 }
+
+/** Handle, mask and time of one row. */
+const BYTES_BESIDE_ROW = 16;
 
 interface PendingEntity {
   spawn: boolean;
@@ -52,6 +56,8 @@ export class EngineOutbox {
   readonly #afterState: ToEngine[] = [];
   readonly #voice: ToEngine[] = [];
   readonly #pending = new Map<EntityId, PendingEntity>();
+  /** Components whose last row named an entity as none because the engine had no handle for it. */
+  readonly #nulled = new Map<EntityId, Set<number>>();
   readonly #writers: RowWriter[];
   readonly #scratch: ComponentValue[];
 
@@ -74,6 +80,13 @@ export class EngineOutbox {
     const entity = this.#entity(id);
     entity.spawn = true;
     entity.despawn = false;
+    if (this.#nulled.size === 0) return;
+    // The engine has a name for it soon: what named it as none may go again.
+    const again = [...this.#nulled];
+    this.#nulled.clear();
+    for (const [referrer, components] of again) {
+      for (const component of components) this.markValue(referrer, component);
+    }
   }
 
   /** An entity has gone for good. A spawn that the engine never heard of takes itself back. */
@@ -88,6 +101,7 @@ export class EngineOutbox {
     entity.hides.clear();
     entity.owner = false;
     entity.despawn = true;
+    this.#nulled.delete(id);
   }
 
   /** A component has a new value, or is back in view. */
@@ -121,14 +135,21 @@ export class EngineOutbox {
   /** Forgets all state that waits: a fresh resync follows. */
   clearState(): void {
     this.#pending.clear();
+    this.#nulled.clear();
   }
 
-  /** Queues any other message; the newest is dropped and counted when the engine has not read for long. */
+  /** Whether the engine has yet to hear of the entity at all. */
+  awaitsSpawn(id: EntityId): boolean {
+    return this.#pending.get(id)?.spawn === true;
+  }
+
+  /** True when messages that must not be lost have piled up: an engine that reads so little is as good as gone. */
+  get isOverfull(): boolean {
+    return this.#messages.length > MAX_ENGINE_MESSAGES;
+  }
+
+  /** Queues any other message. None is dropped, as each stands for a change of something the engine keeps: look at `isOverfull`. */
   push(message: ToEngine): void {
-    if (this.#messages.length >= MAX_ENGINE_MESSAGES) {
-      this.#counters.add("engine.messagesDropped");
-      return;
-    }
     this.#messages.push(message);
   }
 
@@ -153,15 +174,16 @@ export class EngineOutbox {
   /** Forgets what waits about one entity: the engine itself despawned it. */
   forget(id: EntityId): void {
     this.#pending.delete(id);
+    this.#nulled.delete(id);
   }
 
-  /** The next message; state, as one batch of `tick`, and voice only where the engine has room. `undefined` when nothing is due. */
-  poll(tick: number, withState: boolean, withVoice: boolean): ToEngine | undefined {
+  /** The next message, for an engine that has room; state as batches of `tick`, where it is time for any. `undefined`: nothing is due. */
+  poll(tick: number, withState: boolean): ToEngine | undefined {
     const message = this.#messages.shift();
     if (message !== undefined) return message;
     if (withState && this.#pending.size > 0) return this.#buildBatch(tick);
     if (this.#pending.size === 0 && this.#afterState.length > 0) return this.#afterState.shift();
-    return withVoice ? this.#voice.shift() : undefined;
+    return this.#voice.shift();
   }
 
   #entity(id: EntityId): PendingEntity {
@@ -180,7 +202,9 @@ export class EngineOutbox {
     return entity;
   }
 
+  /** One batch of what waits, whole entities at a time; what would make it larger than a frame waits for the next. */
   #buildBatch(tick: number): ToEngine {
+    const taken = this.#takeEntities();
     const spawns: Handle[] = [];
     const spawnIds: EntityId[] = [];
     const spawnOwners: number[] = [];
@@ -190,13 +214,13 @@ export class EngineOutbox {
     const owners: number[] = [];
     const byComponent: EntityId[][] = this.#grants.components.map(() => []);
     // Handles of all spawns first, so that references between entities of one batch find theirs.
-    for (const [id, entity] of this.#pending) {
+    for (const [id, entity] of taken) {
       if (!entity.spawn || entity.despawn) continue;
       spawns.push(this.#handles.allot(id));
       spawnIds.push(id);
       spawnOwners.push(this.#source.ownerOf(id));
     }
-    for (const [id, entity] of this.#pending) {
+    for (const [id, entity] of taken) {
       const handle = this.#handles.handleOf(id);
       if (handle === 0) continue;
       if (entity.despawn) {
@@ -218,10 +242,9 @@ export class EngineOutbox {
     byComponent.forEach((ids, index) => {
       if (ids.length > 0) components.push(...this.#packRows(index, ids));
     });
-    for (const [id, entity] of this.#pending) {
+    for (const [id, entity] of taken) {
       if (entity.despawn) this.#handles.unbindId(id);
     }
-    this.#pending.clear();
     return {
       kind: "batch",
       tick,
@@ -236,6 +259,33 @@ export class EngineOutbox {
     };
   }
 
+  /** Takes entities out of those that wait, oldest first, up to `MAX_BATCH_BYTES` of rows. */
+  #takeEntities(): [EntityId, PendingEntity][] {
+    const taken: [EntityId, PendingEntity][] = [];
+    let bytes = 0;
+    for (const entry of this.#pending) {
+      const [id, entity] = entry;
+      bytes += this.#rowBytesOf(id, entity);
+      if (bytes > MAX_BATCH_BYTES && taken.length > 0) break;
+      taken.push(entry);
+      this.#pending.delete(id);
+    }
+    return taken;
+  }
+
+  #rowBytesOf(id: EntityId, entity: PendingEntity): number {
+    let bytes = 0;
+    for (const index of entity.values) {
+      const { rowBytes, blobCount } = this.#grants.components[index]!;
+      bytes += rowBytes + BYTES_BESIDE_ROW;
+      if (blobCount === 0) continue;
+      const value = this.#scratch[index]!;
+      if (this.#source.readValue(id, index, value) === 0) continue;
+      for (const blob of value.blobs) bytes += blob.length + 4;
+    }
+    return bytes;
+  }
+
   #packRows(index: number, ids: readonly EntityId[]): ComponentRows[] {
     const component = this.#grants.components[index]!;
     const writer = this.#writers[index]!;
@@ -248,6 +298,7 @@ export class EngineOutbox {
       const mask = this.#source.readValue(id, index, value) & component.hostReceiveMask;
       if (mask === 0) continue;
       writer.push(mask, value, this.#handles.handleOf);
+      if (this.#namesUnknown(component, mask, value)) this.#noteNulled(id, index);
       handles.push(this.#handles.handleOf(id));
       masks.push(mask);
       times.push(this.#source.valueTime(id, index));
@@ -260,5 +311,20 @@ export class EngineOutbox {
       rows: writer.finish(),
       times: Float64Array.from(times),
     }];
+  }
+
+  #namesUnknown(component: ComponentGrant, mask: number, value: ComponentValue): boolean {
+    for (const field of component.fields) {
+      if (field.kind !== "entity" || (mask & (1 << field.index)) === 0) continue;
+      const target = value.lanes[field.laneOffset]! >>> 0;
+      if (target !== NO_ENTITY && this.#handles.handleOf(target) === 0) return true;
+    }
+    return false;
+  }
+
+  #noteNulled(id: EntityId, component: number): void {
+    const components = this.#nulled.get(id);
+    if (components === undefined) this.#nulled.set(id, new Set([component]));
+    else components.add(component);
   }
 }

@@ -57,10 +57,8 @@ export class EventCodec {
     if (grant === undefined) return Rule.Undeclared;
     const value = createValue(grant);
     const reader = new RowReader(grant, message.row, 1);
-    const result = reader.next(allFields(grant), value, (handle) => {
-      const id = this.#handles.idOf(handle);
-      return id === 0 ? -1 : id;
-    });
+    // An entity that has just gone is named as none, as in state.
+    const result = reader.next(allFields(grant), value, this.#handles.idOf);
     if (result.status !== "row") return Rule.Format;
     return result.badFields === 0 ? { grant, value } : Rule.Range;
   }

@@ -27,6 +27,10 @@ export const ExitCode = {
   DemoFailed: 10,
   /** A file or folder cannot be read or written. */
   File: 11,
+  /** A join token or its key cannot be used. */
+  Token: 12,
+  /** The manifest adds rights over the one it was checked against. */
+  Widened: 13,
 } as const;
 
 /** One of {@linkcode ExitCode}'s numbers. */
@@ -48,6 +52,9 @@ export const EXIT_TEXT: Readonly<Record<ExitCode, string>> = {
   [ExitCode.Certificate]: "certificate, key or pin cannot be used: missing, expired, or no match",
   [ExitCode.DemoFailed]: "the demo ran and its verdict is failed",
   [ExitCode.File]: "a file or folder cannot be read or written",
+  [ExitCode.Token]:
+    "a join token or a key for one cannot be used: malformed, expired, or badly signed",
+  [ExitCode.Widened]: "the manifest adds rights over the old one: see what `check` lists",
 };
 
 /** The table as lines for `help`. */

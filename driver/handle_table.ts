@@ -5,11 +5,24 @@ import { assert } from "../protocol/assert.ts";
 import { DRIVER_HANDLE_BIT, type Handle } from "../protocol/engine_messages.ts";
 import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
 
+/** Largest number of a driver's handle, its bit aside. */
+const LAST_NUMBER = 0x7fff_ffff;
+/** Places to begin at: two million handles lie between two. */
+const BOOT_PLACES = 1_024;
+
 /** The two-way table of handles and network ids of one engine link; bounded by the entities alive. */
 export class HandleTable {
   readonly #idOf = new Map<Handle, EntityId>();
   readonly #handleOf = new Map<EntityId, Handle>();
   #next = 1;
+
+  /**
+   * Begins to allot at a place that depends on the driver's boot: an engine may keep a handle of an entity that is long gone, and another
+   * driver's must not mean something else by it.
+   */
+  startAt(boot: number): void {
+    this.#next = 1 + (boot % BOOT_PLACES) * ((LAST_NUMBER + 1) / BOOT_PLACES);
+  }
 
   /** Pairs held. */
   get size(): number {
@@ -29,18 +42,17 @@ export class HandleTable {
     this.unbindId(id);
     this.#idOf.set(handle, id);
     this.#handleOf.set(id, handle);
-    if (handle >= DRIVER_HANDLE_BIT) {
-      this.#next = Math.max(this.#next, handle - DRIVER_HANDLE_BIT + 1);
-    }
   }
 
   /** The handle of a network id; a new one of the driver's half where it has none yet. */
   allot(id: EntityId): Handle {
     const known = this.#handleOf.get(id);
     if (known !== undefined) return known;
-    assert(this.#next < 0x7fff_ffff, "a driver allots fewer than 2^31 handles in its life");
-    const handle = (DRIVER_HANDLE_BIT + this.#next) >>> 0;
-    this.#next += 1;
+    let handle = 0;
+    do {
+      handle = (DRIVER_HANDLE_BIT + this.#next) >>> 0;
+      this.#next = this.#next === LAST_NUMBER ? 1 : this.#next + 1;
+    } while (this.#idOf.has(handle));
     this.#idOf.set(handle, id);
     this.#handleOf.set(id, handle);
     return handle;

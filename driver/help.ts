@@ -1,7 +1,8 @@
 // The commands as a table, and their help as text. What a command does is in cli.ts; nothing here reads or prints.
 
-import { type CommandSpec, commonOptions, type OptionSpec } from "./arguments.ts";
-import { exitCodeLines } from "./exit_codes.ts";
+import { type CommandSpec, commonOptions, type OptionSpec, type WordSpec } from "./arguments.ts";
+import { ExitCode, exitCodeLines } from "./exit_codes.ts";
+import { MAX_TOKEN_LIFE_S } from "../protocol/limits.ts";
 
 const MANIFEST: OptionSpec = {
   name: "manifest",
@@ -26,9 +27,49 @@ export const COMMANDS: readonly CommandSpec[] = [
     details:
       "Reports all mistakes of the manifest together, each with its place and what to write instead. " +
       "A manifest without mistakes is summed up in tables: which role reads and writes which field, " +
-      "which events, channels and voice pass, and which sockets and files the driver may touch.",
-    options: [MANIFEST],
-    examples: ["check --manifest examples/room_server.jsonc"],
+      "which events, channels and voice pass, and which sockets and files the driver may touch. " +
+      "With --against, what the manifest adds over an older one is listed instead, one line for each right " +
+      `that is new and each bound that is wider, and the exit code is ${ExitCode.Widened} when there is any.`,
+    options: [MANIFEST, {
+      name: "against",
+      kind: "text",
+      value: "FILE",
+      help: "an older manifest: list only the rights that are added over it",
+    }],
+    examples: [
+      "check --manifest examples/room_server.jsonc",
+      "check --manifest room.jsonc --against /srv/room/room.jsonc",
+    ],
+  },
+  {
+    name: "explain",
+    summary: "tell which rule of a manifest decides who reads and writes a field, and why",
+    details:
+      "Prints, for one role and each field of a component or only the one named, whether it reads and writes the " +
+      "field of its own entities and of another's, and the list, inheritance or denial in the manifest that decides.",
+    words: [
+      {
+        name: "component",
+        value: "COMPONENT",
+        help: "the component, by its name in the manifest",
+        required: true,
+      },
+      { name: "field", value: "FIELD", help: "one of its fields; all of them if none is named" },
+    ],
+    options: [
+      { name: "role", kind: "text", value: "ROLE", help: "the role that asks", required: true },
+      {
+        name: "manifest",
+        kind: "text",
+        value: "FILE",
+        help: "the permission manifest",
+        preset: "manifest.jsonc",
+      },
+    ],
+    examples: [
+      "explain Avatar --role player --manifest examples/room_server.jsonc",
+      "explain Avatar head --role player --manifest examples/room_server.jsonc",
+    ],
   },
   {
     name: "flags",
@@ -108,6 +149,94 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
   },
   {
+    name: "token keygen",
+    summary: "make an Ed25519 key pair for an issuer or a holder of join tokens",
+    details:
+      "Writes the key pair as a JSON Web Key, readable by its owner alone, and prints the public key: the world " +
+      "names an issuer's in world.identity.issuers, `token issue` takes a holder's as --holder. A file that exists " +
+      "is never overwritten.",
+    options: [
+      { name: "out", kind: "text", value: "FILE", help: "where to write it", required: true },
+    ],
+    examples: ["token keygen --out issuer.jwk"],
+  },
+  {
+    name: "token issue",
+    summary: "issue a join token",
+    details:
+      "Prints a token that lets its holder into a world, once, in a role, until it expires: a compact JSON Web " +
+      "Signature. It is worth nothing without the holder's private key. The holder's engine gives it to its driver " +
+      "as the credential, and signs the server's challenge.",
+    options: [
+      {
+        name: "key",
+        kind: "text",
+        value: "FILE",
+        help: "the issuer's key, as `token keygen` writes it",
+        required: true,
+      },
+      {
+        name: "sub",
+        kind: "text",
+        value: "WHO",
+        help: "who joins; the server's engine is told",
+        required: true,
+      },
+      { name: "role", kind: "text", value: "ROLE", help: "a role of the world", required: true },
+      {
+        name: "world",
+        kind: "text",
+        value: "NAME",
+        help: "the world's name, or its schema hash",
+        required: true,
+      },
+      {
+        name: "holder",
+        kind: "text",
+        value: "PUBLIC",
+        help: "the holder's public key, base64url",
+        required: true,
+      },
+      {
+        name: "pin",
+        kind: "text",
+        value: "HEX",
+        help: "pin of the server's certificate, as `cert` prints it",
+        required: true,
+      },
+      {
+        name: "ttl",
+        kind: "integer",
+        value: "SECONDS",
+        help: "how long it is valid",
+        preset: 300,
+        min: 1,
+        max: MAX_TOKEN_LIFE_S,
+      },
+    ],
+    examples: [
+      "token issue --key issuer.jwk --sub alice --role player --world room --holder PUBLIC --pin HEX",
+    ],
+  },
+  {
+    name: "token inspect",
+    summary: "show what a join token says, and whether it is good",
+    details:
+      "Prints the claims and checks the signature and the time. Whether a server takes it depends on its world, its " +
+      "certificate and on whether the token was used before; that is not known here.",
+    options: [
+      { name: "token", kind: "text", value: "TOKEN", help: "the token itself" },
+      { name: "file", kind: "text", value: "FILE", help: "a file that holds it" },
+      {
+        name: "issuer",
+        kind: "text",
+        value: "PUBLIC",
+        help: "public key that must have signed it; the one that it names if left out",
+      },
+    ],
+    examples: ["token inspect --file alice.jwt"],
+  },
+  {
     name: "demo",
     summary: "play recorded avatars and a voice between real drivers and judge the result",
     details:
@@ -154,6 +283,13 @@ export const COMMANDS: readonly CommandSpec[] = [
 /** How the examples begin: the program as a shell calls it. */
 const PROGRAM = "deno run -A mod.ts";
 
+function wordLines(words: readonly WordSpec[]): string[] {
+  const width = Math.max(...words.map((word) => word.value.length));
+  return words.map((word) =>
+    `  ${word.value.padEnd(width)}  ${word.help}${word.required === true ? " (required)" : ""}`
+  );
+}
+
 function optionLines(options: readonly OptionSpec[]): string[] {
   const left = options.map((option) => `--${option.name}${option.value && ` ${option.value}`}`);
   const width = Math.max(...left.map((text) => text.length));
@@ -191,6 +327,7 @@ export function commandHelp(command: CommandSpec): string {
     "",
     ...wrap(command.details, 88),
     "",
+    ...(command.words === undefined ? [] : ["Words:", ...wordLines(command.words), ""]),
     "Options:",
     ...optionLines([...command.options, ...commonOptions()]),
     "",

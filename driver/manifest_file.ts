@@ -35,10 +35,16 @@ export function readManifestFile(path: string): ManifestFile {
   return { file, manifest: parseManifest(text, file) };
 }
 
-/** Why a file cannot be read, and what to do about it. */
-export function whyUnreadable(error: unknown): string {
+/**
+ * Why a file cannot be read, and what to do about it.
+ *
+ * @param key The manifest's key that names the file; left out for the manifest itself.
+ */
+export function whyUnreadable(error: unknown, key?: string): string {
   if (error instanceof Deno.errors.NotFound) {
-    return "there is no such file. Check the path after --manifest; it is relative to the current folder.";
+    return key === undefined
+      ? "there is no such file. Check the path after --manifest; it is relative to the current folder."
+      : `there is no such file. Check ${key}; it is relative to the manifest's folder.`;
   }
   if (error instanceof Deno.errors.NotCapable) {
     return "this process has no right to read it. Start it with `launch`, or as `flags` prints.";

@@ -2,6 +2,7 @@
 // It checks a whole datagram before anything of it counts; what the contents mean is decided by the core that owns it.
 
 import { AckTracker } from "../protocol/ack_tracker.ts";
+import { decodeChannelDatagram, encodeChannelDatagram } from "../protocol/channel_frames.ts";
 import {
   isSameWorldEpoch,
   readHeader,
@@ -22,12 +23,15 @@ import {
   MAX_QUEUED_MESSAGES,
   MAX_QUEUED_VOICE_FRAMES,
   MAX_SECTION_BYTES,
+  MAX_TIME_AHEAD_MS,
 } from "../protocol/limits.ts";
 import { Reader } from "../protocol/reader.ts";
 import { SentLog } from "../protocol/sent_log.ts";
 import { unwrap16 } from "../protocol/sequence.ts";
-import { tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
+import { SUBTICKS, tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
 import { Writer } from "../protocol/writer.ts";
+import { isNameOf } from "../permissions/gate.ts";
+import type { ChannelGrant } from "../permissions/grants.ts";
 import { RateLimiter } from "../permissions/rate_limiter.ts";
 import type { DecodedSnapshot, SnapshotReceiver } from "../replication/snapshot_receiver.ts";
 import type { SnapshotSender } from "../replication/snapshot_sender.ts";
@@ -37,8 +41,10 @@ import type { Counters } from "./counters.ts";
 
 /** One unreliable channel message. */
 export interface ChannelMessage {
-  /** Declared channel id. */
+  /** Declared id of the channel or namespace. */
   readonly channelId: number;
+  /** Full name of a channel inside a namespace, empty otherwise. */
+  readonly name: string;
   /** Its bytes. */
   readonly body: Uint8Array;
 }
@@ -65,6 +71,8 @@ export interface PeerLinkOptions {
   readonly sender: SnapshotSender;
   /** Incoming state. */
   readonly receiver: SnapshotReceiver;
+  /** Declared channels: what a message may name. */
+  readonly channels: readonly ChannelGrant[];
   /** World epoch that both ends agreed on. */
   readonly worldEpoch: number;
   /** Bytes a second of state to this peer, at most. */
@@ -92,7 +100,8 @@ export class PeerLink {
   readonly #faultLimit = new RateLimiter({ rateHz: MAX_FAULTS_PER_S, maxKeys: 1 });
   readonly #datagramLimit = new RateLimiter({ rateHz: MAX_PEER_DATAGRAMS_PER_S, maxKeys: 1 });
   readonly #voice: VoiceFrame[] = [];
-  readonly #messages: ChannelMessage[] = [];
+  /** Bodies of channel sections. */
+  readonly #messages: Uint8Array[] = [];
   readonly #voiceWriter = new VoiceSectionWriter();
   readonly #snapshotWriter = new Writer(MAX_DATAGRAM_BYTES);
   readonly #writer = new Writer(MAX_DATAGRAM_BYTES);
@@ -139,11 +148,12 @@ export class PeerLink {
   }
 
   /** Queues an unreliable message to go no later than `dueMs`; false when it can never fit or too many wait. */
-  queueMessage(channelId: number, body: Uint8Array, dueMs: number): boolean {
-    const room = this.#connection.maxDatagramSize - DATAGRAM_HEADER_BYTES - SECTION_HEADER_BYTES -
-      2;
-    if (body.length > room || this.#messages.length >= MAX_QUEUED_MESSAGES) return false;
-    this.#messages.push({ channelId, body });
+  queueMessage(message: ChannelMessage, dueMs: number): boolean {
+    const room = this.#connection.maxDatagramSize - DATAGRAM_HEADER_BYTES - SECTION_HEADER_BYTES;
+    const { channelId, name, body: payload } = message;
+    const section = encodeChannelDatagram({ channelId, name, payload }, name !== "");
+    if (section.length > room || this.#messages.length >= MAX_QUEUED_MESSAGES) return false;
+    this.#messages.push(section);
     this.#dueMs = Math.min(this.#dueMs, dueMs);
     return true;
   }
@@ -151,9 +161,14 @@ export class PeerLink {
   /**
    * Checks one datagram whole, then holds its state and takes its acknowledgements. `undefined`: it was dropped and counted.
    *
-   * Order: size, rate, header, repeat, world epoch, section frames, acknowledgement, bodies.
+   * Order: size, rate, header, repeat, world epoch, time, section frames, acknowledgement, bodies. `present` is the timeline's time at
+   * the end that holds it: no peer can be far ahead of that.
    */
-  handleDatagram(bytes: Uint8Array, nowMs: number): ReceivedDatagram | undefined {
+  handleDatagram(
+    bytes: Uint8Array,
+    nowMs: number,
+    present: TimelineTime = Infinity,
+  ): ReceivedDatagram | undefined {
     this.#counters.add("net.bytesIn", bytes.length);
     this.#counters.add("net.datagramsIn");
     if (bytes.length > MAX_DATAGRAM_BYTES) return this.#drop(Fault.OutOfRange, nowMs);
@@ -172,7 +187,8 @@ export class PeerLink {
       return undefined;
     }
     const time = timeFromWire(header.tick, header.sub, tickOf(this.#newestTime));
-    if (time < 0) return this.#drop(Fault.OutOfRange, nowMs);
+    const aheadMs = (time - present) * 1000 / (SUBTICKS * this.#options.tickHz);
+    if (time < 0 || aheadMs > MAX_TIME_AHEAD_MS) return this.#drop(Fault.OutOfRange, nowMs);
     const sections = readSections(reader);
     if (sections === undefined) return this.#drop(reader.fault!, nowMs);
     if (header.ack !== undefined) {
@@ -181,10 +197,9 @@ export class PeerLink {
     }
     const messages: ChannelMessage[] = [];
     for (const body of sections.channels) {
-      const section = new Reader(body);
-      const channelId = section.varint();
-      if (section.fault !== undefined) return this.#drop(section.fault, nowMs);
-      messages.push({ channelId, body: section.bytes(section.remainingBits >>> 3) });
+      const message = this.#readMessage(body);
+      if (typeof message === "number") return this.#drop(message, nowMs);
+      messages.push(message);
     }
     let voice: readonly VoiceFrame[] = [];
     if (sections.voice !== undefined) {
@@ -261,13 +276,16 @@ export class PeerLink {
     }
     const bodies: Uint8Array[] = [];
     while (this.#messages.length > 0 && bodies.length < 8) {
-      const message = this.#messages[0]!;
-      const body = new Writer(message.body.length + 4);
-      body.varint(message.channelId);
-      body.bytes(message.body);
-      if (body.byteLength + SECTION_HEADER_BYTES > room) break;
-      room -= body.byteLength + SECTION_HEADER_BYTES;
-      bodies.push(body.finish());
+      const body = this.#messages[0]!;
+      if (body.length + SECTION_HEADER_BYTES > room) {
+        if (voiceBody !== undefined || bodies.length > 0) break;
+        // The path's datagrams have become smaller than they were when it was queued.
+        this.#messages.shift();
+        this.#counters.add("channel.messagesDropped");
+        continue;
+      }
+      room -= body.length + SECTION_HEADER_BYTES;
+      bodies.push(body);
       this.#messages.shift();
     }
     let hasState = false;
@@ -311,6 +329,19 @@ export class PeerLink {
     const earned = bytesPerSecond * Math.max(0, nowMs - this.#budgetMs) / 1000;
     this.#budgetBytes = Math.min(this.#budgetBytes + earned, bytesPerSecond / 4);
     this.#budgetMs = nowMs;
+  }
+
+  /** A channel section, or the fault in it; a message that no declaration covers spoils its datagram. */
+  #readMessage(section: Uint8Array): ChannelMessage | Fault {
+    const reader = new Reader(section);
+    const declared = (id: number) =>
+      this.#options.channels.find((channel) => channel.id === id && channel.mode === "unreliable");
+    const message = decodeChannelDatagram(reader, (id) => declared(id)?.namespace);
+    if (message === undefined) return reader.fault!;
+    const { channelId, name, payload } = message;
+    const grant = declared(channelId)!;
+    if (grant.namespace && !isNameOf(grant, name)) return Fault.UnknownId;
+    return payload.length > grant.maxBytes ? Fault.OutOfRange : { channelId, name, body: payload };
   }
 
   #lose(sequence: number): void {

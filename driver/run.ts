@@ -5,18 +5,21 @@ import { createHash } from "node:crypto";
 import type { Manifest } from "../permissions/manifest.ts";
 import { compileGrants } from "../permissions/compile.ts";
 import { parseEndpoint } from "../permissions/endpoint.ts";
-import { type HostPaths, hostPaths } from "../permissions/paths.ts";
+import { hostPaths } from "../permissions/paths.ts";
 import { findExcessRights, probesOutside } from "../permissions/self_check.ts";
 import type { Grants } from "../permissions/grants.ts";
-import { CONNECT_TIMEOUT_MS } from "../protocol/limits.ts";
-import { createDevelopmentCertificate, inspectCertificate } from "../transport/certificate.ts";
+import { CloseCode, closeCodeName } from "../protocol/close_codes.ts";
+import { CONNECT_TIMEOUT_MS, ENGINE_TIMEOUT_MS } from "../protocol/limits.ts";
+import type { CertifiedKey } from "../transport/certificate.ts";
 import type { Listener } from "../transport/connection.ts";
 import { connectQuic, listenQuic } from "../transport/quic.ts";
+import { readAuthority, serverKeys } from "./certificate_files.ts";
 import { ClientCore } from "./client_core.ts";
 import type { CoreEnvironment, DriverCore } from "./core.ts";
+import { verifyEd25519 } from "./ed25519.ts";
 import { EngineSocket } from "./engine_socket.ts";
-import { CommandError, ExitCode } from "./exit_codes.ts";
-import { readManifestFile, whyUnreadable } from "./manifest_file.ts";
+import { ExitCode } from "./exit_codes.ts";
+import { readManifestFile } from "./manifest_file.ts";
 import { ServerCore } from "./server_core.ts";
 
 /** What `run` was asked to do. */
@@ -33,12 +36,6 @@ export interface RunOptions {
 
 /** A timer as near as this to where it should be, ms, stays: cores reckon times from the present one, and their last bits differ. */
 const TIMER_SLACK_MS = 0.25;
-
-interface Keys {
-  readonly cert: string;
-  readonly key: string;
-  readonly pin: string;
-}
 
 /** The clock of the process, ms; it never goes back. */
 function now(): number {
@@ -61,6 +58,7 @@ function randomBytes(length: number): Uint8Array<ArrayBuffer> {
  * `TransportError` when a certificate cannot be used.
  */
 export async function runDriver(options: RunOptions): Promise<number> {
+  removeStores();
   const { file, manifest } = readManifestFile(options.manifestFile);
   const grants = compileGrants(manifest, sha256);
   const paths = hostPaths(manifest.host, file);
@@ -79,10 +77,8 @@ export async function runDriver(options: RunOptions): Promise<number> {
       return ExitCode.ExcessRights;
     }
   }
-  const keys = await loadKeys(manifest, paths);
-  const caCerts = paths.caFile === undefined
-    ? undefined
-    : [readTextFile(paths.caFile, "host.caFile")];
+  const keys = manifest.host.role === "server" ? await serverKeys(paths) : undefined;
+  const caCerts = paths.caFile === undefined ? undefined : [readAuthority(paths.caFile)];
   let engine: Deno.UnixConn;
   try {
     engine = await Deno.connect({ transport: "unix", path: paths.engineSocket });
@@ -99,31 +95,15 @@ export async function runDriver(options: RunOptions): Promise<number> {
   return await program.run();
 }
 
-async function loadKeys(manifest: Manifest, paths: HostPaths): Promise<Keys | undefined> {
-  if (manifest.host.role !== "server") return undefined;
-  const { certFile, keyFile } = paths;
-  if (certFile === undefined || keyFile === undefined) {
-    const made = await createDevelopmentCertificate();
-    return { cert: made.certPem, key: made.keyPem, pin: made.pin };
+/**
+ * Takes away the stores that the runtime keeps on disk, and the graphics device: neither asks for a right. A worker still has `caches` of
+ * its own; only a module cache that the driver's user cannot write to closes that too.
+ */
+function removeStores(): void {
+  for (const name of ["localStorage", "sessionStorage", "caches"]) {
+    Reflect.deleteProperty(globalThis, name);
   }
-  const cert = readTextFile(certFile, "host.certificate.certFile");
-  const key = readTextFile(keyFile, "host.certificate.keyFile");
-  const expected = manifest.host.pin === undefined ? {} : { pin: manifest.host.pin };
-  return { cert, key, pin: inspectCertificate(cert, Date.now(), { keyPem: key, ...expected }).pin };
-}
-
-function readTextFile(path: string, where: string): string {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch (error) {
-    throw new CommandError(
-      ExitCode.Certificate,
-      `${where}: ${path} cannot be read: ${whyUnreadable(error)}`,
-      {
-        cause: error,
-      },
-    );
-  }
+  Reflect.deleteProperty(Object.getPrototypeOf(navigator), "gpu");
 }
 
 /** An open connection keeps working without the right to open it; nothing else may be opened from here on. */
@@ -139,7 +119,7 @@ async function revokeFileRights(socketPath: string): Promise<void> {
 class Program {
   readonly #options: RunOptions;
   readonly #manifest: Manifest;
-  readonly #keys: Keys | undefined;
+  readonly #keys: CertifiedKey | undefined;
   readonly #caCerts: string[] | undefined;
   readonly #engine: Deno.UnixConn;
   readonly #socket = new EngineSocket();
@@ -157,7 +137,7 @@ class Program {
     options: RunOptions,
     manifest: Manifest,
     grants: Grants,
-    keys: Keys | undefined,
+    keys: CertifiedKey | undefined,
     caCerts: string[] | undefined,
     engine: Deno.UnixConn,
   ) {
@@ -166,13 +146,21 @@ class Program {
     this.#keys = keys;
     this.#caCerts = caCerts;
     this.#engine = engine;
-    const environment: CoreEnvironment = { now, randomBytes, sha256, wake: () => this.#wake() };
+    const environment: CoreEnvironment = {
+      now,
+      unixMs: Date.now,
+      randomBytes,
+      sha256,
+      verifyEd25519,
+      wake: () => this.#wake(),
+    };
     this.#core = manifest.host.role === "client"
       ? new ClientCore({
         grants,
         environment,
         endpoints: manifest.host.connect ?? [],
         pin: manifest.host.pin ?? "",
+        hasAuthority: caCerts !== undefined,
       })
       : new ServerCore({ grants, environment, loopback: manifest.host.role === "loopback" });
   }
@@ -189,8 +177,10 @@ class Program {
     }));
     this.#flush();
     this.#readEngine();
+    const unanswered = setTimeout(() => this.#giveUpWaiting(), ENGINE_TIMEOUT_MS);
     const code = await this.#done.promise;
     this.#ended = true;
+    clearTimeout(unanswered);
     clearTimeout(this.#timer);
     this.#listener?.close();
     Deno.removeSignalListener("SIGTERM", stop);
@@ -219,6 +209,7 @@ class Program {
         const message = this.#socket.pollMessage();
         if (message === undefined) break;
         this.#core.handleEngine(message, now());
+        if (message.kind === "goodbye") return this.#handleGoodbye(message.code, message.reason);
         if (message.kind === "welcome" && this.#core.exit === undefined) {
           if (!this.#startNetwork()) return;
         }
@@ -235,6 +226,27 @@ class Program {
     }
   }
 
+  /** What took the connection may be an engine that hangs, or no engine at all. Heartbeats begin with the welcome. */
+  #giveUpWaiting(): void {
+    if (this.#welcomed || this.#ended) return;
+    this.#options.log(
+      `What listens on the engine's socket did not answer within ${ENGINE_TIMEOUT_MS / 1000} s. ` +
+        "Check that it is the engine, and that it runs.",
+    );
+    this.#finish(ExitCode.EngineSocket);
+  }
+
+  /** An engine that closes says so with code 0; any other code is something the operator should hear of. */
+  #handleGoodbye(code: number, reason: string): void {
+    if (code === CloseCode.Normal) return this.#finish(ExitCode.Ok);
+    if (!this.#welcomed) {
+      this.#options.log(`The engine refused this driver: ${reason}`);
+      return this.#finish(ExitCode.EngineRefused);
+    }
+    this.#options.log(`The engine ended the link (${closeCodeName(code)}): ${reason}`);
+    this.#finish(ExitCode.EngineEnded);
+  }
+
   #startNetwork(): boolean {
     if (this.#welcomed) return true;
     this.#welcomed = true;
@@ -244,8 +256,8 @@ class Program {
       this.#listener = listenQuic({
         host,
         port,
-        cert: this.#keys!.cert,
-        key: this.#keys!.key,
+        cert: this.#keys!.certPem,
+        key: this.#keys!.keyPem,
         onConnection: (connection) => {
           this.#core.handleConnection(connection, now());
           this.#pump();

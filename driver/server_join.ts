@@ -1,21 +1,43 @@
 // How peers come and go on a server: connections that have not joined, the join itself, resuming a place, leaving it, losing it. What joined
 // peers say afterwards goes to the core.
 
+import { assert } from "../protocol/assert.ts";
 import { CloseCode } from "../protocol/close_codes.ts";
 import { ControlFrames } from "../protocol/control_frames.ts";
-import { type ControlMessage, decodeControl, type JoinMessage } from "../protocol/control_messages.ts";
+import {
+  type ControlMessage,
+  decodeControl,
+  type JoinMessage,
+  type ProofMessage,
+} from "../protocol/control_messages.ts";
 import { SERVER_PEER } from "../protocol/engine_messages.ts";
 import type { EntityId } from "../protocol/entity_id.ts";
 import { Fault, faultName } from "../protocol/faults.ts";
-import { JOIN_TIMEOUT_MS, MAX_HALF_JOINED, PROTOCOL_VERSION } from "../protocol/limits.ts";
+import {
+  CHALLENGE_BYTES,
+  JOIN_TIMEOUT_MS,
+  MAX_HALF_JOINED,
+  NONCE_HASH_BYTES,
+  PROTOCOL_VERSION,
+} from "../protocol/limits.ts";
 import { SERVER_ROLE } from "../permissions/grants.ts";
 import { SnapshotReceiver } from "../replication/snapshot_receiver.ts";
 import { SnapshotSender } from "../replication/snapshot_sender.ts";
+import { JoinAttempt, type JoinStage } from "../session/join_attempt.ts";
+import {
+  forgetSecond,
+  type JoinToken,
+  nonceText,
+  TOKEN_REFUSALS,
+  TokenRule,
+} from "../session/join_token.ts";
+import { encodeNonceRecord } from "../session/used_nonces.ts";
 import type { CloseInfo, Connection, Stream } from "../transport/connection.ts";
 import { toHex } from "./hex.ts";
 import { PeerLink } from "./peer_link.ts";
-import { type HalfJoined, sendControl, ServerPeer } from "./server_peer.ts";
+import { type HalfJoined, ServerPeer, tellStranger } from "./server_peer.ts";
 import type { LostPeer, ServerState } from "./server_state.ts";
+import { judgeProof } from "./token_check.ts";
 
 /** What joined peers do, for the core. */
 export interface JoinEvents {
@@ -54,15 +76,15 @@ export class ServerJoin {
     const { counters } = this.#state;
     if (this.#isClosed || this.#halfJoined.size >= MAX_HALF_JOINED) {
       counters.add("join.refusedConnections");
-      const code = this.#isClosed ? CloseCode.GoingAway : CloseCode.Full;
-      connection.close(code, "no place for another connection");
+      // Nothing came in yet, so nothing but the code goes out.
+      connection.close(this.#isClosed ? CloseCode.GoingAway : CloseCode.Full, "");
       return;
     }
     const half: HalfJoined = {
       connection,
       frames: new ControlFrames(),
       control: undefined,
-      deadlineMs: nowMs + JOIN_TIMEOUT_MS,
+      attempt: new JoinAttempt(nowMs + JOIN_TIMEOUT_MS),
       isOver: false,
       peer: undefined,
     };
@@ -85,7 +107,7 @@ export class ServerJoin {
       if (place !== undefined) this.#forget(peerId, place.freeIds, "timed out", nowMs);
     }
     for (const half of this.#halfJoined) {
-      if (half.deadlineMs <= nowMs && !half.isOver) {
+      if (half.attempt.deadlineMs <= nowMs && !half.isOver) {
         this.#refuse(half, CloseCode.JoinTimeout, "no join message in time");
       }
     }
@@ -143,6 +165,11 @@ export class ServerJoin {
 
   #handleControlBytes(half: HalfJoined, bytes: Uint8Array): void {
     const { nowMs } = this.#state;
+    if (half.isOver) return;
+    if (half.peer === undefined && !half.attempt.handleBytes(bytes.length)) {
+      this.#refuse(half, Fault.OutOfRange, "more bytes than a join has");
+      return this.#state.environment.wake();
+    }
     half.frames.handleBytes(bytes);
     while (!half.isOver) {
       const frame = half.frames.pollFrame();
@@ -159,12 +186,14 @@ export class ServerJoin {
   #handleControl(half: HalfJoined, message: ControlMessage, nowMs: number): void {
     const { peer } = half;
     if (peer === undefined) {
-      if (message.kind === "join") this.#join(half, message, nowMs);
-      else this.#refuse(half, Fault.Unexpected, "the first message must be a join");
+      const { stage } = half.attempt;
+      if (message.kind !== stage) this.#refuse(half, Fault.Unexpected, EXPECTED[stage]);
+      else if (message.kind === "join") this.#join(half, message, nowMs);
+      else if (message.kind === "proof") this.#prove(half, message);
     } else if (message.kind === "bye") {
       this.#end(half, CloseCode.Normal, "bye");
       this.#remove(peer, message.reason === "" ? "left" : message.reason, nowMs);
-    } else if (message.kind === "join") {
+    } else if (message.kind === "join" || message.kind === "proof") {
       this.#refuse(half, Fault.Unexpected, "joined already");
     } else {
       this.#events.control(peer, message, nowMs);
@@ -173,14 +202,15 @@ export class ServerJoin {
 
   #end(half: HalfJoined, code: number, reason: string): void {
     half.isOver = true;
-    half.connection.close(code, reason);
+    const isTold = half.peer !== undefined || reason.length <= half.attempt.room;
+    half.connection.close(code, isTold ? reason : "");
   }
 
   #refuse(half: HalfJoined, code: number, reason: string): void {
     const { counters } = this.#state;
     counters.add(half.peer === undefined ? "join.refused" : `fault.${faultName(code)}`);
-    if (half.peer === undefined && half.control !== undefined) {
-      sendControl(half.control, { kind: "refused", code, reason });
+    if (half.peer === undefined && !tellStranger(half, { kind: "refused", code, reason })) {
+      tellStranger(half, { kind: "refused", code, reason: "" });
     }
     this.#end(half, code, reason);
   }
@@ -195,11 +225,8 @@ export class ServerJoin {
       const reason = "the world part of the manifests differs: both sides need the same one";
       return this.#refuse(half, Fault.Incompatible, reason);
     }
-    if (message.credential.version !== 0 || message.credential.bytes.length !== 0) {
-      return this.#refuse(half, CloseCode.Credential, "this world takes no credential");
-    }
     const { resume } = message;
-    if (resume === undefined) return this.#joinAnew(half, nowMs);
+    if (resume === undefined) return this.#joinAnew(half, message.credential, nowMs);
     if (this.#state.resume.redeem(resume.peer, resume.secret, nowMs) !== "ok") {
       this.#state.counters.add("join.resumeRefused");
       const reason = "the resume secret is not valid: join anew";
@@ -210,11 +237,74 @@ export class ServerJoin {
     this.#admit(half, resume.peer, place, true, nowMs);
   }
 
-  #joinAnew(half: HalfJoined, nowMs: number): void {
-    const { roster, grants } = this.#state;
-    const entry = roster.add(grants.defaultRole, nowMs);
+  #joinAnew(half: HalfJoined, credential: JoinMessage["credential"], nowMs: number): void {
+    const { identity, defaultRole } = this.#state.grants;
+    if (credential === "none") {
+      if (identity.anonymous) return this.#admitNew(half, defaultRole, nowMs);
+      return this.#refuse(half, CloseCode.Credential, "this world wants a join token");
+    }
+    if (identity.issuers.length === 0) {
+      return this.#refuse(half, CloseCode.Credential, "this world takes no join token");
+    }
+    const challenge = this.#state.environment.randomBytes(CHALLENGE_BYTES);
+    half.attempt.challenge(challenge);
+    const isSent = tellStranger(half, { kind: "challenge", challenge });
+    assert(isSent, "a join is longer than a challenge");
+  }
+
+  /** Judges a token and the proof beside it; the answer may come later, and the connection may be over by then. */
+  #prove(half: HalfJoined, message: ProofMessage): void {
+    const { grants, nowS, environment } = this.#state;
+    const challenge = half.attempt.takeChallenge();
+    const pin = half.connection.channelBinding;
+    judgeProof(message, { grants, challenge, pin, nowS }, environment, (result) => {
+      if (half.isOver) return;
+      if (typeof result === "string") this.#refuseToken(half, result);
+      else this.#admitHolder(half, result);
+      environment.wake();
+    });
+  }
+
+  /** Lets the holder of a good token in, once. */
+  #admitHolder(half: HalfJoined, token: JoinToken): void {
+    const state = this.#state;
+    const { grants, nonces, nowMs, nowS } = state;
+    const hash = state.environment.sha256(nonceText(token)).slice(0, NONCE_HASH_BYTES);
+    const forgetS = forgetSecond(token.claims);
+    if (nonces.isUsed(hash, forgetS)) return this.#refuseToken(half, TokenRule.Replay);
+    // A token is not used up by a world without a place.
+    if (state.roster.size >= grants.maxPeers) {
+      return this.#refuse(half, CloseCode.Full, "the world is full");
+    }
+    if (nonces.use(hash, forgetS, nowS) !== "ok") {
+      state.counters.add("join.noncesFull");
+      return this.#refuse(half, CloseCode.Full, "too many join tokens were used of late");
+    }
+    state.push({ kind: "nonces", used: encodeNonceRecord(hash, forgetS) });
+    const role = grants.roles.find((one) => one.name === token.claims.role);
+    assert(role !== undefined, "a good token names a declared role");
+    const { subject, holderKey } = token.claims;
+    this.#admitNew(half, role.index, nowMs, (peer) => {
+      state.push({ kind: "identity", peer, subject, key: holderKey });
+    });
+  }
+
+  #refuseToken(half: HalfJoined, rule: TokenRule): void {
+    this.#state.counters.add(`join.token.${rule}`);
+    this.#refuse(half, CloseCode.Credential, TOKEN_REFUSALS[rule]);
+  }
+
+  /** Gives a new place; `introduce` is called before the engine hears of the peer. */
+  #admitNew(
+    half: HalfJoined,
+    role: number,
+    nowMs: number,
+    introduce: (peer: number) => void = () => {},
+  ): void {
+    const entry = this.#state.roster.add(role, nowMs);
     if (entry === undefined) return this.#refuse(half, CloseCode.Full, "the world is full");
-    const place = { role: grants.defaultRole, freeIds: new Set<EntityId>(), sender: undefined };
+    introduce(entry.peer);
+    const place = { role, freeIds: new Set<EntityId>(), sender: undefined };
     this.#admit(half, entry.peer, place, false, nowMs);
   }
 
@@ -227,7 +317,8 @@ export class ServerJoin {
       this.#detach(present);
       return present;
     }
-    const place: LostPeer = lost.get(peerId)!;
+    const place: LostPeer | undefined = lost.get(peerId);
+    assert(place !== undefined, "who may resume is connected or lost");
     lost.delete(peerId);
     return place;
   }
@@ -264,6 +355,7 @@ export class ServerJoin {
         connection,
         sender,
         receiver,
+        channels: grants.channels,
         worldEpoch: state.worldEpoch,
         bytesPerSecond: grants.peerBytesPerSecond,
         tickHz: grants.tickHz,
@@ -317,12 +409,11 @@ export class ServerJoin {
   }
 
   /**
-   * What a peer had been told over its last link holds good. Of its own components it has the newest value, unless the server's engine
-   * changed it and the peer has not confirmed that: then the server's counts, as with any override.
+   * Of its own components a peer that comes back has the newest value, unless the server's engine changed it and the peer has not confirmed
+   * that: then the server's counts, as with any override.
    */
   #goOn(peerId: number, role: number, before: SnapshotSender, sender: SnapshotSender): void {
     const { world, grants } = this.#state;
-    for (const id of before.told()) sender.assume(id);
     world.forEachOwned(peerId, (id) => {
       world.forEachComponent(id, (c) => {
         const { authority, writeMasks } = grants.components[c]!;
@@ -402,6 +493,13 @@ export class ServerJoin {
     state.push({ kind: "peerLeave", peer: peerId, reason });
   }
 }
+
+/** What a joiner hears that says something else than is expected of it. */
+const EXPECTED: Readonly<Record<JoinStage, string>> = {
+  join: "the first message must be a join",
+  proof: "the answer to a challenge must be a proof",
+  judging: "nothing may follow a proof before its answer",
+};
 
 function reasonOf(info: CloseInfo): string {
   return info.reason === "" ? `closed (${info.code})` : info.reason;

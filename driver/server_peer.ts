@@ -11,17 +11,19 @@ import { RateLimiter } from "../permissions/rate_limiter.ts";
 import type { Grants } from "../permissions/grants.ts";
 import type { SnapshotReceiver } from "../replication/snapshot_receiver.ts";
 import type { SnapshotSender } from "../replication/snapshot_sender.ts";
+import type { JoinAttempt } from "../session/join_attempt.ts";
 import { EventQueue } from "../session/event_queue.ts";
 import type { PendingEvent } from "./event_router.ts";
 import type { ChannelPeer } from "./channel_router.ts";
-import type { PeerLink } from "./peer_link.ts";
+import type { ChannelMessage, PeerLink } from "./peer_link.ts";
 
 /** A connection that has not joined yet. */
 export interface HalfJoined {
   readonly connection: Connection;
   readonly frames: ControlFrames;
   control: Stream | undefined;
-  readonly deadlineMs: number;
+  /** How far its join has come, and what it may be sent. */
+  readonly attempt: JoinAttempt;
   /** Closed, or about to be: nothing more of it counts. */
   isOver: boolean;
   /** Set once it has joined. */
@@ -31,7 +33,7 @@ export interface HalfJoined {
 /** A spawn whose component values have not all arrived. */
 export interface PendingSpawn {
   readonly components: readonly number[];
-  readonly expiresTick: number;
+  readonly expiresMs: number;
 }
 
 /** One joined peer. */
@@ -90,14 +92,23 @@ export class ServerPeer implements ChannelPeer {
     return this.connection.openStream();
   }
 
-  queueMessage(channelId: number, body: Uint8Array): boolean {
-    return this.link.queueMessage(channelId, body, 0);
+  queueMessage(message: ChannelMessage): boolean {
+    return this.link.queueMessage(message, 0);
   }
 
   /** Sends one control message. */
   tell(message: ControlMessage): void {
     sendControl(this.control, message);
   }
+}
+
+/** Sends a control message to a connection that has not joined, if that makes no more bytes than it has sent; whether it did. */
+export function tellStranger(half: HalfJoined, message: ControlMessage): boolean {
+  const frame = encodeControlFrame(encodeControl(message));
+  if (half.control === undefined || frame.length > half.attempt.room) return false;
+  half.attempt.spend(frame.length);
+  half.control.write(frame);
+  return true;
 }
 
 /** Frames and writes one control message. */

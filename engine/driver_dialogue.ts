@@ -15,9 +15,11 @@ import { Rule } from "../permissions/rule.ts";
 import type { ChannelTable } from "./channels.ts";
 import { DriverSession } from "./driver_session.ts";
 import { checkHello } from "./hello_check.ts";
+import type { JoinSigner } from "./join_signer.ts";
 import type { EngineCallbacks } from "./link_events.ts";
 import type { LinkOutbox } from "./link_outbox.ts";
 import type { LinkState } from "./link_state.ts";
+import { NonceKeeper } from "./nonce_keeper.ts";
 import type { PeerRoster } from "./roster.ts";
 import type { Signals } from "./signals.ts";
 import type { StateReceiver } from "./state_receiver.ts";
@@ -39,6 +41,8 @@ export interface DialogueParts {
   readonly channels: ChannelTable;
   /** Other peers. */
   readonly roster: PeerRoster;
+  /** Signatures for the driver. */
+  readonly signer: JoinSigner;
   /** Game code. */
   readonly callbacks: EngineCallbacks;
   /** Sends what the engine answers for: called right after joining. */
@@ -60,6 +64,8 @@ export class DriverDialogue {
   readonly #signals: Signals;
   readonly #channels: ChannelTable;
   readonly #roster: PeerRoster;
+  readonly #signer: JoinSigner;
+  readonly #nonces = new NonceKeeper();
   readonly #callbacks: EngineCallbacks;
   readonly #flush: () => void;
   #session: DriverSession | undefined;
@@ -77,6 +83,7 @@ export class DriverDialogue {
     this.#signals = parts.signals;
     this.#channels = parts.channels;
     this.#roster = parts.roster;
+    this.#signer = parts.signer;
     this.#callbacks = parts.callbacks;
     this.#flush = parts.flush;
   }
@@ -182,6 +189,7 @@ export class DriverDialogue {
       schemaHash: this.#state.grants.schemaHash,
       connect: this.connect,
       resume: this.#resume,
+      nonces: this.#nonces.records(),
       entities: Uint32Array.from(table),
     });
     this.#callbacks.onDriverReady?.(hello);
@@ -263,6 +271,18 @@ export class DriverDialogue {
           this.#handleUnjoined("left the world");
         }
         return this.#callbacks.onLeft?.(message.code, message.reason, message.final);
+      case "sign":
+        if (this.#state.isAuthority) return this.#fail(Fault.Unexpected, message.kind);
+        return this.#signer.handle(message, this.connect);
+      case "nonces":
+        if (!this.#state.isAuthority) return this.#fail(Fault.Unexpected, message.kind);
+        return this.#nonces.add(message.used);
+      case "identity":
+        if (!this.#state.isAuthority) return this.#fail(Fault.Unexpected, message.kind);
+        return this.#callbacks.onIdentity?.(message.peer, {
+          subject: message.subject,
+          key: message.key.slice(),
+        });
       case "denied":
         // Only this engine's own gate speaks for the door "engine".
         return this.#callbacks.onDenied?.(
@@ -326,6 +346,7 @@ export class DriverDialogue {
     this.#state.counters.driversLost += 1;
     this.#handleUnjoined("driver lost");
     this.#signals.handleDriverLost();
+    this.#signer.handleDriverLost();
     this.#callbacks.onDriverLost?.(reason);
   }
 
@@ -359,5 +380,6 @@ export class DriverDialogue {
 
 /** What a driver may say between welcome and joined. */
 function isEarly(message: ToEngine): boolean {
-  return message.kind === "left" || message.kind === "stats" || message.kind === "denied";
+  return message.kind === "left" || message.kind === "stats" || message.kind === "denied" ||
+    message.kind === "sign";
 }

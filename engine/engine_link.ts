@@ -15,6 +15,7 @@ import type { Grants } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
 import { type Channel, ChannelTable } from "./channels.ts";
 import { DriverDialogue } from "./driver_dialogue.ts";
+import { JoinSigner } from "./join_signer.ts";
 import { EngineCallbacks } from "./link_events.ts";
 import { LinkOutbox } from "./link_outbox.ts";
 import { type LinkCounters, type LinkRole, LinkState } from "./link_state.ts";
@@ -104,6 +105,7 @@ export class EngineLink extends EngineCallbacks {
       signals: this.#signals,
       channels: this.#channels,
       roster: this.#roster,
+      signer: new JoinSigner(this.#state, this.#outbox, this, this.#wake),
       callbacks: this,
       flush: () => void this.flush(),
     });

@@ -42,6 +42,22 @@ export interface VoiceInfo {
   readonly position: readonly [number, number, number] | undefined;
 }
 
+/** What `onSign` gives: the signature (64 bytes), with a fresh join token where the connect order's must not be shown. */
+export type SignAnswer = Uint8Array | {
+  /** Ed25519 signature of the bytes by the token's holder, 64 bytes. */
+  readonly signature: Uint8Array;
+  /** A join token in compact form, at most 4,096 bytes. */
+  readonly token?: string | Uint8Array;
+};
+
+/** Who a peer is, by its join token. */
+export interface IdentityInfo {
+  /** The token's holder as its issuer named it. */
+  readonly subject: string;
+  /** The holder's Ed25519 public key, 32 bytes: the peer has proven that it holds the private one. */
+  readonly key: Uint8Array;
+}
+
 /** Callbacks of an engine link: set them on the link, or give them to `listenForDriver`. */
 export class EngineCallbacks {
   /** A driver connected and fits. */
@@ -56,6 +72,18 @@ export class EngineCallbacks {
   onJoined?: ((info: JoinedInfo) => void) | undefined;
   /** A client's connection ended; its driver tries again unless `final`. */
   onLeft?: ((code: number, reason: string, final: boolean) => void) | undefined;
+  /**
+   * A client's driver joins with a join token and needs the holder's signature of `bytes`, a join proof for this world and the server with
+   * this certificate pin. Nothing, or a rejection, counts as no signature. An answer takes 5 s at most.
+   */
+  onSign?:
+    | ((
+      bytes: Uint8Array,
+      pin: string,
+    ) => SignAnswer | undefined | Promise<SignAnswer | undefined>)
+    | undefined;
+  /** A server's: who the peer is that joins next. Comes before `onPlayerJoin`, for peers with a join token. */
+  onIdentity?: ((peer: number, identity: IdentityInfo) => void) | undefined;
   /** Another peer is here. */
   onPlayerJoin?: ((peer: number, role: string) => void) | undefined;
   /** Another peer is gone for good. */

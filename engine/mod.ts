@@ -10,7 +10,14 @@ export { Channel } from "./channels.ts";
 export { EngineLink, type EngineLinkOptions } from "./engine_link.ts";
 export { FlushPacer } from "./flush_pacer.ts";
 export type { Hello } from "./hello_check.ts";
-export { EngineCallbacks, type EventInfo, type JoinedInfo, type VoiceInfo } from "./link_events.ts";
+export {
+  EngineCallbacks,
+  type EventInfo,
+  type IdentityInfo,
+  type JoinedInfo,
+  type SignAnswer,
+  type VoiceInfo,
+} from "./link_events.ts";
 export type { LinkCounters, LinkRole } from "./link_state.ts";
 export {
   type CompiledManifest,

@@ -563,7 +563,7 @@ class Demo {
       "notOwner component",
       "notOwner voice",
       "role event",
-      "entityUnknown component",
+      "entityUnknown spawn",
     ];
     const missing = needed.filter((one) => !subjects.has(one));
     const faults = Object.entries(this.#server.stats).filter(([name]) => name.startsWith("fault."));

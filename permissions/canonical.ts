@@ -45,8 +45,17 @@ export function canonicalWorld(world: World): Json {
     maxPeers: world.maxPeers,
     maxEntitiesPerPeer: world.maxEntitiesPerPeer,
     resumeMs: world.resumeMs,
-    roles: byId(world.roles).map(({ id, name }) => ({ id, name })),
+    // Left out where empty, as a world without inheritance was written before there was any.
+    roles: byId(world.roles).map(({ id, name, inherits }) => ({
+      id,
+      name,
+      inherits: inherits.length === 0 ? undefined : sorted(inherits),
+    })),
     defaultRole: world.defaultRole,
+    // Left out where anybody may join and no token is taken, as a world was written before there were tokens.
+    identity: world.identity.anonymous && world.identity.issuers.length === 0
+      ? undefined
+      : { anonymous: world.identity.anonymous, issuers: sorted(world.identity.issuers) },
     components: byId(world.components).map((one) => canonicalComponent(one, world.tickHz)),
     events: byId(world.events).map((event) => ({
       ...event,

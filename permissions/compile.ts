@@ -19,7 +19,7 @@ import type {
   Manifest,
   World,
 } from "./manifest.ts";
-import { namesOwner, namesRole, roleMask, SERVER } from "./role_list.ts";
+import { type Lineages, lineagesOf, namesOwner, namesRole, roleMask, SERVER } from "./role_list.ts";
 
 /**
  * Compiles a manifest. The result is plain JSON data.
@@ -32,7 +32,7 @@ export function compileGrants(
 ): Grants {
   const { world, host } = manifest;
   const roles = compileRoles(world);
-  const names = roles.map((role) => role.name);
+  const lineages = compileLineages(world);
   return {
     version: 1,
     schemaHash: schemaHash(world, sha256),
@@ -44,13 +44,14 @@ export function compileGrants(
     maxEntitiesPerPeer: world.maxEntitiesPerPeer,
     resumeMs: world.resumeMs,
     roles,
-    defaultRole: names.indexOf(world.defaultRole),
+    defaultRole: roles.findIndex((role) => role.name === world.defaultRole),
+    identity: { anonymous: world.identity.anonymous, issuers: [...world.identity.issuers].sort() },
     components: byId(world.components).map((one, index) =>
-      compileComponent(one, index, names, world, host)
+      compileComponent(one, index, lineages, world, host)
     ),
-    events: byId(world.events).map((one, index) => compileEvent(one, index, names, host)),
-    channels: byId(world.channels).map((one, index) => compileChannel(one, index, names, host)),
-    voice: compileVoice(world, names, host),
+    events: byId(world.events).map((one, index) => compileEvent(one, index, lineages, host)),
+    channels: byId(world.channels).map((one, index) => compileChannel(one, index, lineages, host)),
+    voice: compileVoice(world, lineages, host),
     peerBytesPerSecond: host.limits.peerBytesPerSecond,
   };
 }
@@ -64,10 +65,15 @@ function compileRoles(world: World): RoleGrant[] {
   return [{ index: 0, id: 0, name: SERVER }, ...declared];
 }
 
+/** Lineages in the order of role indices, so that the bits of a mask are role indices. */
+function compileLineages(world: World): Lineages {
+  return new Map([[SERVER, [SERVER]], ...lineagesOf(byId(world.roles))]);
+}
+
 function compileComponent(
   component: ComponentDeclaration,
   index: number,
-  roles: readonly string[],
+  roles: Lineages,
   world: World,
   host: Host,
 ): ComponentGrant {
@@ -85,8 +91,9 @@ function compileComponent(
     return mask;
   };
   const masks = (key: "read" | "write") =>
-    roles.map((role) =>
-      role === SERVER ? allFields : maskWhere(key, (one) => namesRole(one, role))
+    Array.from(
+      roles.keys(),
+      (role) => role === SERVER ? allFields : maskWhere(key, (one) => namesRole(one, role, roles)),
     );
   // A field may narrow "all" to the owner, so each list is asked for the owner on its own.
   const ownerReadMask = maskWhere("read", namesOwner);
@@ -126,7 +133,7 @@ function compileComponent(
 function compileEvent(
   event: EventDeclaration,
   index: number,
-  roles: readonly string[],
+  roles: Lineages,
   host: Host,
 ): EventGrant {
   const layout = layoutFields(event.fields);
@@ -152,7 +159,7 @@ function compileEvent(
 function compileChannel(
   channel: ChannelDeclaration,
   index: number,
-  roles: readonly string[],
+  roles: Lineages,
   host: Host,
 ): ChannelGrant {
   const denied = host.deny.channels[channel.name];
@@ -172,7 +179,7 @@ function compileChannel(
   };
 }
 
-function compileVoice(world: World, roles: readonly string[], host: Host): VoiceGrant {
+function compileVoice(world: World, roles: Lineages, host: Host): VoiceGrant {
   const voice = world.voice;
   return {
     speakRoles: roleMask(voice?.speak ?? [], roles),

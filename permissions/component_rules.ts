@@ -3,7 +3,7 @@
 import { SUBTICKS } from "../protocol/timeline_units.ts";
 import { MAX_FIELDS, MAX_STEPS_FROM_ZERO } from "../protocol/limits.ts";
 import { asArray, asNumber, asObject, asText, asTexts, type Complain, type Raw } from "./raw.ts";
-import { ALL, namesOwner, namesRole, OWNER, SERVER } from "./role_list.ts";
+import { ALL, type Lineages, namesOwner, namesRole, OWNER, SERVER } from "./role_list.ts";
 import { checkRoles } from "./role_rules.ts";
 import { suggest } from "./suggest.ts";
 
@@ -11,8 +11,8 @@ import { DEFAULT_ENTITIES_PER_PEER, DEFAULT_TICK_HZ } from "./world_schema.ts";
 
 type Path = readonly (string | number)[];
 
-/** Checks all components of a world; `roles` are the declared role names. */
-export function checkComponents(world: Raw, roles: readonly string[], complain: Complain): void {
+/** Checks all components of a world; `roles` are the declared ones. */
+export function checkComponents(world: Raw, roles: Lineages, complain: Complain): void {
   const components = asArray(world["components"]).map(asObject);
   const hasPosition = components.some((one) => "position" in one);
   for (const [index, component] of components.entries()) {
@@ -108,14 +108,15 @@ function checkAccess(
   component: Raw,
   fields: Raw,
   path: Path,
-  roles: readonly string[],
+  roles: Lineages,
   complain: Complain,
 ): void {
+  const names = [...roles.keys()];
   const authority = component["authority"];
   const read = asTexts(component["read"]);
   const write = asTexts(component["write"]);
-  checkRoles(component["read"], [...path, "read"], roles, [OWNER, ALL, SERVER], complain);
-  checkRoles(component["write"], [...path, "write"], roles, [ALL, SERVER], complain);
+  checkRoles(component["read"], [...path, "read"], names, [OWNER, ALL, SERVER], complain);
+  checkRoles(component["write"], [...path, "write"], names, [ALL, SERVER], complain);
   if (authority === "server") {
     for (const [index, role] of asArray(component["write"]).entries()) {
       if (typeof role !== "string" || role === SERVER) continue;
@@ -125,7 +126,7 @@ function checkAccess(
       );
     }
   }
-  if (authority === "owner" && !roles.some((role) => namesRole(write, role))) {
+  if (authority === "owner" && !names.some((role) => namesRole(write, role, roles))) {
     complain(
       [...path, "write"],
       'authority "owner" needs a role that may write; name one or use authority "server"',
@@ -134,8 +135,8 @@ function checkAccess(
   for (const [name, value] of Object.entries(fields)) {
     const field = asObject(value);
     const at = [...path, "fields", name];
-    checkRoles(field["read"], [...at, "read"], roles, [OWNER, ALL, SERVER], complain);
-    checkRoles(field["write"], [...at, "write"], roles, [ALL, SERVER], complain);
+    checkRoles(field["read"], [...at, "read"], names, [OWNER, ALL, SERVER], complain);
+    checkRoles(field["write"], [...at, "write"], names, [ALL, SERVER], complain);
     checkNarrowing(field["read"], read, [...at, "read"], "read", roles, complain);
     checkNarrowing(field["write"], write, [...at, "write"], "write", roles, complain);
   }
@@ -147,7 +148,7 @@ function checkNarrowing(
   whole: readonly string[],
   path: Path,
   key: string,
-  roles: readonly string[],
+  roles: Lineages,
   complain: Complain,
 ): void {
   for (const [index, name] of asArray(list).entries()) {
@@ -156,7 +157,7 @@ function checkNarrowing(
       ? whole.includes(ALL)
       : name === OWNER
       ? namesOwner(whole)
-      : namesRole(whole, name) || !roles.includes(name);
+      : namesRole(whole, name, roles) || !roles.has(name);
     if (!held) {
       complain(
         [...path, index],
@@ -170,13 +171,13 @@ function checkSpawn(
   world: Raw,
   component: Raw,
   path: Path,
-  roles: readonly string[],
+  roles: Lineages,
   complain: Complain,
 ): void {
   if (!("spawn" in component)) return;
   const spawn = asObject(component["spawn"]);
   const at = [...path, "spawn"];
-  checkRoles(spawn["roles"], [...at, "roles"], roles, [ALL], complain);
+  checkRoles(spawn["roles"], [...at, "roles"], [...roles.keys()], [ALL], complain);
   const write = asTexts(component["write"]);
   const named = asTexts(spawn["roles"]);
   if (component["authority"] === "server") {
@@ -185,8 +186,8 @@ function checkSpawn(
       'peers cannot spawn what only the server writes; remove `spawn` or use authority "owner"',
     );
   } else {
-    for (const role of roles) {
-      if (namesRole(named, role) && !namesRole(write, role)) {
+    for (const role of roles.keys()) {
+      if (namesRole(named, role, roles) && !namesRole(write, role, roles)) {
         complain(
           [...at, "roles"],
           `"${role}" may spawn but not write; add it to the component's \`write\` or remove it here`,

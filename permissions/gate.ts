@@ -2,14 +2,14 @@
 // what the tables do not grant is refused. It knows no bytes, no clock and no state; rates are in `rate_limiter.ts`, counts in `denials.ts`.
 
 import { assert } from "../protocol/assert.ts";
-import { MAX_NAME_BYTES } from "../protocol/limits.ts";
+import { MAX_KEPT_DENIALS, MAX_NAME_BYTES } from "../protocol/limits.ts";
 import type { ChannelGrant, ComponentGrant, Grants } from "./grants.ts";
 import { SERVER_ROLE } from "./grants.ts";
 import { Rule } from "./rule.ts";
 
 export { Rule, ruleCode, ruleOfCode, ruleText } from "./rule.ts";
 
-/** The answer of the gate. Allowed answers are one shared object: asking costs no allocation. */
+/** The answer of the gate. Answers are shared objects: asking costs no allocation, but for the first denials of their kind. */
 export type Decision = Allowed | Denied;
 
 /** Yes. */
@@ -43,10 +43,6 @@ export function denied(rule: Rule): Denied {
   return DENIED.get(rule)!;
 }
 
-function deniedFields(rule: Rule, fields: number): Denied {
-  return { allowed: false, rule, fields };
-}
-
 /**
  * Decides from compiled grants. Indices are dense ones (`Grants.components` and so on); any number that is none of them is denied as
  * undeclared, never an exception. A role index of 0 is the server's engine.
@@ -62,6 +58,9 @@ export class Gate {
   readonly #read: Int32Array;
   /** Per component, role, ownership and direction: the fields that may be written. */
   readonly #write: Int32Array;
+  /** Answers given, by rule and fields, bounded: a flood of refused writes makes no garbage. */
+  readonly #denials = new Map<Rule, Map<number, Denied>>();
+  #keptDenials = 0;
 
   /** Builds the tables of the hot path. */
   constructor(grants: Grants) {
@@ -85,6 +84,19 @@ export class Gate {
       this.#write[at * 4 + owner * 2] = write & component.hostReceiveMask;
       this.#write[at * 4 + owner * 2 + 1] = write & component.hostSendMask;
     }
+  }
+
+  #denied(rule: Rule, fields: number): Denied {
+    if (fields === 0) return denied(rule);
+    let kept = this.#denials.get(rule);
+    const known = kept?.get(fields);
+    if (known !== undefined) return known;
+    const answer: Denied = Object.freeze({ allowed: false, rule, fields });
+    if (this.#keptDenials >= MAX_KEPT_DENIALS) return answer;
+    if (kept === undefined) this.#denials.set(rule, kept = new Map());
+    kept.set(fields, answer);
+    this.#keptDenials += 1;
+    return answer;
   }
 
   /** Row of a component and role in the tables, or -1 when there is none. */
@@ -137,7 +149,7 @@ export class Gate {
     if ((this.readMask(q.component, q.roleIndex, q.isOwner) & bit) !== 0) return ALLOWED;
     const world = (component.readMasks[q.roleIndex] ?? 0) |
       (q.isOwner ? component.ownerReadMask : 0);
-    return deniedFields((world & bit) === 0 ? Rule.Role : Rule.Host, bit);
+    return this.#denied((world & bit) === 0 ? Rule.Role : Rule.Host, bit);
   }
 
   /**
@@ -157,7 +169,7 @@ export class Gate {
       return denied(Rule.Undeclared);
     }
     if (!Number.isInteger(q.mask) || q.mask < 0 || q.mask > component.allFields) {
-      return deniedFields(Rule.Field, (q.mask & ~component.allFields) >>> 0);
+      return this.#denied(Rule.Field, (q.mask & ~component.allFields) >>> 0);
     }
     const passing = this.writeMask(q.component, q.roleIndex, q.isOwner, q.direction);
     if (passing !== 0 && (q.mask & ~passing) === 0) return ALLOWED;
@@ -172,12 +184,12 @@ export class Gate {
     direction: Direction,
   ): Denied {
     if (roleIndex !== SERVER_ROLE) {
-      if (component.authority === "server") return deniedFields(Rule.Authority, mask);
+      if (component.authority === "server") return this.#denied(Rule.Authority, mask);
       const world = component.writeMasks[roleIndex] ?? 0;
-      if (world === 0 || (mask & ~world) !== 0) return deniedFields(Rule.Role, mask & ~world);
-      if (!isOwner) return deniedFields(Rule.NotOwner, mask);
+      if (world === 0 || (mask & ~world) !== 0) return this.#denied(Rule.Role, mask & ~world);
+      if (!isOwner) return this.#denied(Rule.NotOwner, mask);
     }
-    return deniedFields(Rule.Host, mask & ~hostMask(component, direction));
+    return this.#denied(Rule.Host, mask & ~hostMask(component, direction));
   }
 
   /**

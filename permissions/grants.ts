@@ -179,6 +179,14 @@ export interface RoleGrant {
   readonly name: string;
 }
 
+/** Who may join a world. */
+export interface IdentityGrant {
+  /** Whoever connects may join, with the default role. */
+  readonly anonymous: boolean;
+  /** Ed25519 public keys, base64url, of those whose join tokens are taken. */
+  readonly issuers: readonly string[];
+}
+
 /** Everything one driver and its engine may do, compiled. */
 export interface Grants {
   /** Version of this layout. */
@@ -203,6 +211,8 @@ export interface Grants {
   readonly roles: readonly RoleGrant[];
   /** Role index of a peer that joins. */
   readonly defaultRole: number;
+  /** Who may join. */
+  readonly identity: IdentityGrant;
   /** Components, by index. */
   readonly components: readonly ComponentGrant[];
   /** Events, by index. */

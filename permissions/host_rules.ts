@@ -1,6 +1,7 @@
 // Rules of `host` that span several keys: what each role needs and must not have, and that `deny` names things of the world.
 
-import { parseEndpoint } from "./endpoint.ts";
+import { formatIpv4, parseEndpoint, parseIpv4, parseNetwork } from "./endpoint.ts";
+import { MIN_NETWORK_PREFIX } from "../protocol/limits.ts";
 import { asArray, asObject, asText, type Complain, type Raw } from "./raw.ts";
 import { suggest } from "./suggest.ts";
 
@@ -52,9 +53,12 @@ function checkEndpoints(host: Raw, complain: Complain): void {
   for (const [index, one] of asArray(host["connect"]).entries()) {
     const text = asText(one);
     if (text === undefined) continue;
-    const endpoint = parseEndpoint(text);
-    if (endpoint === undefined || endpoint.port === 0) {
-      complain(["host", "connect", index], `"${text}" is not an address; ${ADDRESS_ADVICE}`);
+    const isNamed = text.includes("/")
+      ? parseNetwork(text) !== undefined
+      : (parseEndpoint(text)?.port ?? 0) !== 0;
+    if (!isNamed) {
+      const advice = text.includes("/") ? networkAdvice(text) : ADDRESS_ADVICE;
+      complain(["host", "connect", index], `"${text}" is not an address; ${advice}`);
     } else if (seen.has(text)) {
       complain(["host", "connect", index], `"${text}" is listed twice; remove one`);
     }
@@ -64,6 +68,25 @@ function checkEndpoints(host: Raw, complain: Complain): void {
 
 const ADDRESS_ADVICE =
   'write one host and port, such as "127.0.0.1:4433", "[::1]:4433" or "play.example.org:4433"';
+
+/** What to write instead of a network that is none, or that no permission flag can name. */
+function networkAdvice(text: string): string {
+  const match = /^([\d.]+)\/(\d{1,2})(?::([1-9]\d{0,4}))?$/.exec(text);
+  const address = match === null ? undefined : parseIpv4(match[1]!);
+  if (match === null || address === undefined) {
+    return text.includes("::") || text.startsWith("[")
+      ? "permission flags take no networks of IPv6 addresses; list the addresses, each with its port"
+      : 'write a network as an IPv4 address, prefix and port, such as "10.1.0.0/16:4433"';
+  }
+  const prefix = Number(match[2]);
+  if (prefix < MIN_NETWORK_PREFIX) {
+    return `a network has a prefix of at least ${MIN_NETWORK_PREFIX} bits; list smaller ones`;
+  }
+  const port = match[3] ?? "4433";
+  if (prefix > 31) return `write the single address, "${match[1]}:${port}"`;
+  const first = formatIpv4(address - address % 2 ** (32 - prefix));
+  return `write "${first}/${prefix}:${port}"`;
+}
 
 function checkDeny(deny: Raw, world: Raw, complain: Complain): void {
   for (const kind of ["components", "events", "channels"]) {

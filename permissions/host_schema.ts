@@ -49,7 +49,7 @@ export const hostSchema = z.strictObject({
   ),
   listen: endpoint.optional().describe('Server: address it listens on, such as "127.0.0.1:4433".'),
   connect: z.array(endpoint).min(1).max(MAX_CONNECT_ENDPOINTS).optional().describe(
-    'Client: every "host:port" it may ever connect to; the first is the default.',
+    'Client: every "host:port" it may ever connect to; the first single one is the default. "10.1.0.0/16:4433" names all IPv4 addresses of a network at one port.',
   ),
   certificate: certificateSchema.optional().describe(
     'Server: {"mode": "development"}, or the PEM files "certFile" and "keyFile".',

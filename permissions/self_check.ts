@@ -2,7 +2,13 @@
 // answers questions; so the questions are: every right without limits, and a list of places that no manifest of ours names.
 
 import { grantedEndpoints } from "./deno_flags.ts";
-import { formatEndpoint, parseEndpoint } from "./endpoint.ts";
+import {
+  coversEndpoint,
+  formatEndpoint,
+  formatIpv4,
+  parseEndpoint,
+  parseNetwork,
+} from "./endpoint.ts";
 import type { Manifest } from "./manifest.ts";
 import { folderOf, hostPaths } from "./paths.ts";
 
@@ -125,7 +131,7 @@ const COMMON_PLACES: readonly string[] = [
 ];
 
 function hostProbes(manifest: Manifest, socket: string): string[] {
-  const granted = new Set(grantedEndpoints(manifest));
+  const granted = grantedEndpoints(manifest);
   const hosts = new Set([
     "127.0.0.1",
     "127.0.0.1:0",
@@ -144,13 +150,22 @@ function hostProbes(manifest: Manifest, socket: string): string[] {
     "example.com",
     "example.com:443",
   ]);
-  for (const text of granted) {
-    const endpoint = parseEndpoint(text);
-    if (endpoint === undefined) continue;
-    const { host, port } = endpoint;
+  const addNeighbours = (host: string, port: number) => {
     hosts.add(host.includes(":") ? `[${host}]` : host);
     for (const other of [port - 1, port + 1, 80, 443]) {
       if (other > 0 && other < 65_536) hosts.add(formatEndpoint({ host, port: other }));
+    }
+  };
+  for (const text of granted) {
+    const endpoint = parseEndpoint(text);
+    if (endpoint !== undefined) addNeighbours(endpoint.host, endpoint.port);
+    const network = parseNetwork(text);
+    if (network === undefined) continue;
+    const { first, last, port } = network;
+    addNeighbours(formatIpv4(first + 1), port);
+    // The addresses on either side of it: a flag with a shorter prefix would grant one of them.
+    for (const address of [first - 1, last + 1]) {
+      if (address > 0 && address < 2 ** 32) hosts.add(`${formatIpv4(address)}:${port}`);
     }
   }
   const sockets = [
@@ -161,7 +176,7 @@ function hostProbes(manifest: Manifest, socket: string): string[] {
     "/tmp/.X11-unix/X0",
   ];
   for (const path of sockets) if (path !== socket) hosts.add(`unix:${path}`);
-  return [...hosts].filter((one) => !granted.has(one));
+  return [...hosts].filter((one) => !granted.some((named) => coversEndpoint(named, one)));
 }
 
 function targetOf(probe: RightQuestion): string {

@@ -23,6 +23,7 @@ export function summarize(manifest: Manifest, grants: Grants): string {
         ? "none"
         : `${host.role === "server" ? "listens on" : "connects to"} ${endpoints.join(", ")}`
     }`,
+    identityText(grants),
     section("May leave this host", ["component", "field", "type", "read by", "within"], [
       ...grants.components.flatMap((one) => leaving(one, grants)),
     ]),
@@ -104,6 +105,15 @@ function channelRow(channel: ChannelGrant, grants: Grants): string[] {
     String(channel.maxOpen),
     hostText(channel.hostSend, channel.hostReceive),
   ];
+}
+
+function identityText({ identity, roles, defaultRole }: Grants): string {
+  const role = roles[defaultRole]!.name;
+  const { length } = identity.issuers;
+  const tokens = `holders of join tokens of ${length === 1 ? "one issuer" : `${length} issuers`}`;
+  if (!identity.anonymous) return `Who may join: ${tokens}, in the role of the token; nobody else`;
+  const anybody = `anybody, as ${role}`;
+  return `Who may join: ${anybody}${length === 0 ? "" : `; ${tokens}, in the role of the token`}`;
 }
 
 function voiceText(grants: Grants): string {

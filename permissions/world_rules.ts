@@ -7,8 +7,16 @@ import {
   MAX_UNRELIABLE_MESSAGE_BYTES,
 } from "../protocol/limits.ts";
 import { checkComponents, checkFields } from "./component_rules.ts";
+import { checkIdentity } from "./identity_rules.ts";
 import { asArray, asNumber, asObject, asText, asTexts, type Complain, type Raw } from "./raw.ts";
-import { ALL, namesRole, RESERVED_ROLE_NAMES, SERVER } from "./role_list.ts";
+import {
+  ALL,
+  type Lineages,
+  lineagesOf,
+  namesRole,
+  RESERVED_ROLE_NAMES,
+  SERVER,
+} from "./role_list.ts";
 import { checkRoles } from "./role_rules.ts";
 import { suggest } from "./suggest.ts";
 import { DEFAULT_ENTITIES_PER_PEER, DEFAULT_TICK_HZ } from "./world_schema.ts";
@@ -44,11 +52,18 @@ export function checkWorld(world: Raw, complain: Complain): void {
     checkUnique(kind, asArray(world[kind]), asArray(retired[kind]), complain);
   }
   checkSizes(world, complain);
-  const declared = roleNames.filter((one) => !RESERVED_ROLE_NAMES.includes(one));
+  const declared = lineagesOf(
+    asArray(world["roles"]).map(asObject).map((role) => ({
+      name: asText(role["name"]) ?? "",
+      inherits: asTexts(role["inherits"]),
+    })).filter(({ name }) => name !== "" && !RESERVED_ROLE_NAMES.includes(name)),
+  );
+  checkInheritance(world, declared, complain);
   checkComponents(world, declared, complain);
   checkEvents(world, declared, complain);
   checkChannels(world, declared, complain);
   checkVoice(world, declared, complain);
+  checkIdentity(world, complain);
 }
 
 function checkWorldName(name: string, complain: Complain): void {
@@ -110,6 +125,25 @@ function freeId(taken: ReadonlySet<unknown>): number {
   return id;
 }
 
+/** A role inherits from declared roles, each named once, and never from itself by any way. */
+function checkInheritance(world: Raw, roles: Lineages, complain: Complain): void {
+  for (const [index, one] of asArray(world["roles"]).map(asObject).entries()) {
+    const path = ["world", "roles", index, "inherits"];
+    checkRoles(one["inherits"], path, [...roles.keys()], [], complain);
+    const name = asText(one["name"]);
+    if (name === undefined || !roles.has(name)) continue;
+    for (const [at, parent] of asArray(one["inherits"]).entries()) {
+      if (typeof parent !== "string" || !roles.get(parent)?.includes(name)) continue;
+      complain(
+        [...path, at],
+        parent === name
+          ? `"${name}" cannot inherit from itself; remove it`
+          : `"${parent}" inherits from "${name}" already, so this would be a circle; remove one of both`,
+      );
+    }
+  }
+}
+
 function checkSizes(world: Raw, complain: Complain): void {
   const tickHz = asNumber(world["tickHz"]) ?? DEFAULT_TICK_HZ;
   const historyMs = asNumber(world["historyMs"]);
@@ -129,12 +163,12 @@ function checkSizes(world: Raw, complain: Complain): void {
   }
 }
 
-function checkEvents(world: Raw, roles: readonly string[], complain: Complain): void {
+function checkEvents(world: Raw, roles: Lineages, complain: Complain): void {
   for (const [index, one] of asArray(world["events"]).entries()) {
     const path = ["world", "events", index];
     const event = asObject(one);
     for (const list of ["send", "receive"]) {
-      checkRoles(event[list], [...path, list], roles, [SERVER, ALL], complain);
+      checkRoles(event[list], [...path, list], [...roles.keys()], [SERVER, ALL], complain);
     }
     const fields = asObject(event["fields"]);
     checkFields(fields, [...path, "fields"], complain);
@@ -160,14 +194,14 @@ function checkEvents(world: Raw, roles: readonly string[], complain: Complain): 
   }
 }
 
-function checkChannels(world: Raw, roles: readonly string[], complain: Complain): void {
+function checkChannels(world: Raw, roles: Lineages, complain: Complain): void {
   const channels = asArray(world["channels"]).map(asObject);
   const spaces = channels.map((one) => asText(one["name"]) ?? "")
     .filter((name) => name.endsWith("/*")).map((name) => name.slice(0, -1));
   for (const [index, channel] of channels.entries()) {
     const path = ["world", "channels", index];
     for (const list of ["send", "receive"]) {
-      checkRoles(channel[list], [...path, list], roles, [SERVER, ALL], complain);
+      checkRoles(channel[list], [...path, list], [...roles.keys()], [SERVER, ALL], complain);
     }
     const name = asText(channel["name"]) ?? "";
     const space = spaces.find((one) => name.startsWith(one) && name !== `${one}*`);
@@ -206,31 +240,32 @@ function checkDirections(
   send: readonly string[],
   receive: readonly string[],
   path: readonly (string | number)[],
-  roles: readonly string[],
+  roles: Lineages,
   complain: Complain,
 ): void {
   if (send.length === 0 || receive.length === 0) return;
-  const peersSend = roles.some((role) => namesRole(send, role));
-  const peersReceive = roles.some((role) => namesRole(receive, role));
-  if (peersSend && !namesRole(receive, SERVER)) {
+  const names = [...roles.keys()];
+  const peersSend = names.some((role) => namesRole(send, role, roles));
+  const peersReceive = names.some((role) => namesRole(receive, role, roles));
+  if (peersSend && !namesRole(receive, SERVER, roles)) {
     complain([...path, "receive"], 'what peers send reaches the server\'s engine; add "server"');
   }
-  if (namesRole(receive, SERVER) && !peersSend) {
+  if (namesRole(receive, SERVER, roles) && !peersSend) {
     complain([...path, "send"], '"server" receives, but no role of peers sends; add one');
   }
-  if (peersReceive && !namesRole(send, SERVER)) {
+  if (peersReceive && !namesRole(send, SERVER, roles)) {
     complain([...path, "send"], 'what peers receive comes from the server\'s engine; add "server"');
   }
-  if (namesRole(send, SERVER) && !peersReceive) {
+  if (namesRole(send, SERVER, roles) && !peersReceive) {
     complain([...path, "receive"], '"server" sends, but no role of peers receives; add one');
   }
 }
 
-function checkVoice(world: Raw, roles: readonly string[], complain: Complain): void {
+function checkVoice(world: Raw, roles: Lineages, complain: Complain): void {
   if (!("voice" in world)) return;
   const voice = asObject(world["voice"]);
   for (const list of ["speak", "hear"]) {
-    checkRoles(voice[list], ["world", "voice", list], roles, [SERVER, ALL], complain);
+    checkRoles(voice[list], ["world", "voice", list], [...roles.keys()], [SERVER, ALL], complain);
   }
   const holders = asArray(world["components"]).map(asObject)
     .filter((one) => typeof one["position"] === "string");

@@ -17,6 +17,7 @@ import {
   MAX_FIELD_BYTES,
   MAX_HISTORY_MS,
   MAX_INTEREST_RADIUS,
+  MAX_ISSUERS,
   MAX_NAME_BYTES,
   MAX_OPEN_CHANNELS,
   MAX_PEERS,
@@ -141,6 +142,9 @@ const fields = z.record(identifier, fieldSchema).describe(
 export const roleSchema = z.strictObject({
   id,
   name: identifier.describe('Name used in the lists below; "server", "owner" and "all" are taken.'),
+  inherits: roleList.default([]).describe(
+    "Declared roles whose rights this one has too: every list that names one of them includes it. Without circles.",
+  ),
 });
 
 /** One component type. */
@@ -235,6 +239,16 @@ export const voiceSchema = z.strictObject({
 
 const retiredIds = z.array(declaredId).max(MAX_DECLARED_ID).default([]);
 
+/** Who may join. */
+export const identitySchema = z.strictObject({
+  anonymous: z.boolean().default(true).describe(
+    "True: whoever connects may join, with the default role. False: only holders of a join token may.",
+  ),
+  issuers: z.array(z.string().max(MAX_NAME_BYTES)).max(MAX_ISSUERS).default([]).describe(
+    "Ed25519 public keys, base64url, of those whose join tokens are taken; `token keygen` makes one. A token gives its role.",
+  ),
+});
+
 /** The part of the manifest that is the same on every side. */
 export const worldSchema = z.strictObject({
   name: z.string().min(1).max(MAX_NAME_BYTES).describe("Name of the world, for people."),
@@ -259,6 +273,9 @@ export const worldSchema = z.strictObject({
   ),
   defaultRole: z.string().describe(
     "Role of a peer that joins; only the server's engine can change it.",
+  ),
+  identity: identitySchema.default({ anonymous: true, issuers: [] }).describe(
+    "Who may join: anybody, or holders of join tokens.",
   ),
   components: z.array(componentSchema).max(MAX_COMPONENTS).default([]).describe(
     "Component types that may leave or enter an engine. What is not named here never does.",

@@ -8,6 +8,7 @@ import type {
   DeniedMessage,
   EventMessage,
   JoinMessage,
+  ProofMessage,
   RefusedMessage,
   RosterMessage,
 } from "./control_messages.ts";
@@ -15,6 +16,7 @@ import { DENIAL_SUBJECTS } from "./denial_subjects.ts";
 import { type EntityId, entitySlot } from "./entity_id.ts";
 import { Fault } from "./faults.ts";
 import {
+  JOIN_MESSAGE_BYTES,
   MAX_CLOSE_CODE,
   MAX_CREDENTIAL_BYTES,
   MAX_DECLARED_ID,
@@ -25,29 +27,31 @@ import {
   PROTOCOL_VERSION,
   RESUME_SECRET_BYTES,
   SCHEMA_HASH_BYTES,
+  SIGNATURE_BYTES,
 } from "./limits.ts";
 import type { Reader } from "./reader.ts";
 import { SUBTICKS, tickOf, type TimelineTime } from "./timeline_units.ts";
 import { encodeUtf8, readText } from "./utf8.ts";
 import type { Writer } from "./writer.ts";
 
+/** What a joiner can show, in the order of the numbers on the wire. */
+const JOIN_CREDENTIALS = ["none", "token"] as const;
+
 /** Peer id that names nobody. */
 const NO_PEER = 0xffff;
 
 export function writeJoin(w: Writer, m: JoinMessage): void {
   assert(m.schemaHash.length === SCHEMA_HASH_BYTES, "a schema hash has 32 bytes");
-  assert(m.credential.bytes.length <= MAX_CREDENTIAL_BYTES, "a credential is bounded");
   w.varint(m.protocolVersion);
   w.bytes(m.schemaHash);
-  w.u8(m.credential.version);
-  w.varint(m.credential.bytes.length);
-  w.bytes(m.credential.bytes);
+  w.u8(JOIN_CREDENTIALS.indexOf(m.credential));
   w.u8(m.resume === undefined ? 0 : 1);
   if (m.resume !== undefined) {
     assert(m.resume.secret.length === RESUME_SECRET_BYTES, "a resume secret has 32 bytes");
     w.u16(m.resume.peer);
     w.bytes(m.resume.secret);
   }
+  w.bytes(new Uint8Array(JOIN_MESSAGE_BYTES - w.byteLength));
 }
 
 export function readJoin(r: Reader): JoinMessage {
@@ -55,12 +59,29 @@ export function readJoin(r: Reader): JoinMessage {
   // Of another version not even the layout of the rest is known.
   if (protocolVersion !== PROTOCOL_VERSION) r.fail(Fault.Incompatible);
   const schemaHash = r.bytes(SCHEMA_HASH_BYTES);
-  const version = r.u8();
-  const bytes = r.bytes(r.varintAtMost(MAX_CREDENTIAL_BYTES));
+  const credential = JOIN_CREDENTIALS[r.u8()];
+  if (credential === undefined) r.fail(Fault.UnknownKind);
   const resume = readFlag(r)
     ? { peer: readPeer(r), secret: r.bytes(RESUME_SECRET_BYTES) }
     : undefined;
-  return { kind: "join", protocolVersion, schemaHash, credential: { version, bytes }, resume };
+  const padding = r.bytes(Math.max(0, JOIN_MESSAGE_BYTES - (r.bitPosition >>> 3)));
+  if (padding.some((byte) => byte !== 0)) r.fail(Fault.NonCanonical);
+  return { kind: "join", protocolVersion, schemaHash, credential: credential ?? "none", resume };
+}
+
+export function writeProof(w: Writer, m: ProofMessage): void {
+  const { length } = m.token;
+  assert(length >= 1 && length <= MAX_CREDENTIAL_BYTES, "a token is bounded");
+  assert(m.signature.length === SIGNATURE_BYTES, "a signature has 64 bytes");
+  w.varint(length);
+  w.bytes(m.token);
+  w.bytes(m.signature);
+}
+
+export function readProof(r: Reader): ProofMessage {
+  const length = r.varintAtMost(MAX_CREDENTIAL_BYTES);
+  if (length === 0) r.fail(Fault.OutOfRange);
+  return { kind: "proof", token: r.bytes(length), signature: r.bytes(SIGNATURE_BYTES) };
 }
 
 export function writeAccepted(w: Writer, m: AcceptedMessage): void {

@@ -10,6 +10,7 @@ import {
   readIds,
   readJoin,
   readPeer,
+  readProof,
   readRoster,
   writeAccepted,
   writeDenied,
@@ -17,12 +18,14 @@ import {
   writeEvent,
   writeIds,
   writeJoin,
+  writeProof,
   writeRoster,
 } from "./control_layout.ts";
+import { assert } from "./assert.ts";
 import type { DenialSubject } from "./denial_subjects.ts";
 import type { EntityId } from "./entity_id.ts";
 import { Fault } from "./faults.ts";
-import { MAX_DECLARED_ID } from "./limits.ts";
+import { CHALLENGE_BYTES, MAX_DECLARED_ID } from "./limits.ts";
 import { Reader } from "./reader.ts";
 import type { TimelineTime } from "./timeline_units.ts";
 import { Writer } from "./writer.ts";
@@ -37,10 +40,28 @@ export interface JoinMessage {
   readonly protocolVersion: number;
   /** SHA-256 of the manifest's canonical `world` part, 32 bytes. */
   readonly schemaHash: Uint8Array;
-  /** Proof of who the person is; empty for now. */
-  readonly credential: { readonly version: number; readonly bytes: Uint8Array };
+  /** What the joiner can show when it is asked: nothing, or a join token. */
+  readonly credential: "none" | "token";
   /** Claim to the place of an earlier connection. */
   readonly resume: { readonly peer: number; readonly secret: Uint8Array } | undefined;
+}
+
+/** The world wants to see the join token, and a proof that the joiner holds its key. */
+export interface ChallengeMessage {
+  /** Tells the messages apart. */
+  readonly kind: "challenge";
+  /** Fresh and unguessable, 32 bytes; good for one proof. */
+  readonly challenge: Uint8Array;
+}
+
+/** The answer to a challenge. */
+export interface ProofMessage {
+  /** Tells the messages apart. */
+  readonly kind: "proof";
+  /** The join token, 1 to `MAX_CREDENTIAL_BYTES` bytes. */
+  readonly token: Uint8Array;
+  /** Ed25519 signature of the join proof by the token's holder, 64 bytes. */
+  readonly signature: Uint8Array;
 }
 
 /** The join was accepted. */
@@ -162,6 +183,8 @@ export interface ByeMessage {
 /** Everything that goes over a control stream. */
 export type ControlMessage =
   | JoinMessage
+  | ChallengeMessage
+  | ProofMessage
   | AcceptedMessage
   | RefusedMessage
   | RosterMessage
@@ -235,6 +258,16 @@ const KINDS: {
   },
   denied: { code: 8, ways: FROM, write: writeDenied, read: readDenied },
   event: { code: 9, ways: TO | FROM, write: writeEvent, read: readEvent },
+  challenge: {
+    code: 11,
+    ways: FROM,
+    write: (w, m) => {
+      assert(m.challenge.length === CHALLENGE_BYTES, "a challenge has 32 bytes");
+      w.bytes(m.challenge);
+    },
+    read: (r) => ({ kind: "challenge", challenge: r.bytes(CHALLENGE_BYTES) }),
+  },
+  proof: { code: 12, ways: TO, write: writeProof, read: readProof },
   bye: {
     code: 10,
     ways: TO | FROM,

@@ -39,11 +39,18 @@ import {
   CHANNEL_PIECE_BYTES,
   CHANNEL_WINDOW_BYTES,
   MAX_COMPONENTS,
+  MAX_CREDENTIAL_BYTES,
   MAX_EVENT_ROW_BYTES,
   MAX_FIELDS,
   MAX_NAME_BYTES,
   MAX_OPUS_PACKET_BYTES,
   MAX_RESUME_TICKET_BYTES,
+  MAX_SIGNED_BYTES,
+  MAX_SUBJECT_BYTES,
+  MAX_USED_NONCES,
+  NONCE_RECORD_BYTES,
+  PUBLIC_KEY_BYTES,
+  SIGNATURE_BYTES,
 } from "./limits.ts";
 
 /** A message with a kind. */
@@ -81,6 +88,12 @@ const code = whole(0, 0xffff);
 const pairsOfComponents = words([SOME, DECLARED]);
 const ticket = bin(MAX_RESUME_TICKET_BYTES);
 const version = whole(0, 0xffff);
+const nonceRecords = bin(MAX_USED_NONCES * NONCE_RECORD_BYTES);
+
+/** Records of used nonces are whole. */
+function recordRule(records: Uint8Array): Fault | undefined {
+  return records.length % NONCE_RECORD_BYTES === 0 ? undefined : Fault.Truncated;
+}
 
 /** Only the piece that ends a message may be empty: an empty message is one empty last piece. */
 function pieceRule(body: { readonly piece: Uint8Array; readonly last: boolean }) {
@@ -183,6 +196,20 @@ export const TO_ENGINE: Layouts<ToEngine> = {
   ping: { number: 20, fields: { time: finite } },
   pong: { number: 21, fields: { time: finite } },
   goodbye: { number: 22, fields: { code, reason } },
+  sign: { number: 23, fields: { request: u32, bytes: bin(MAX_SIGNED_BYTES, 1) } },
+  nonces: {
+    number: 24,
+    fields: { used: nonceRecords },
+    rule: (body) => body.used.length === 0 ? Fault.OutOfRange : recordRule(body.used),
+  },
+  identity: {
+    number: 25,
+    fields: {
+      peer,
+      subject: text(MAX_SUBJECT_BYTES, 1),
+      key: bin(PUBLIC_KEY_BYTES, PUBLIC_KEY_BYTES),
+    },
+  },
 };
 
 /** Engine to driver: kind numbers 64..127, so that a frame sent the wrong way is refused by its first element. */
@@ -194,8 +221,10 @@ export const TO_DRIVER: Layouts<ToDriver> = {
       schemaHash: hash,
       connect: connectOrder,
       resume: ticket,
+      nonces: nonceRecords,
       entities: words([SOME, SOME]),
     },
+    rule: (body) => recordRule(body.nonces),
   },
   batch: {
     number: 65,
@@ -234,6 +263,16 @@ export const TO_DRIVER: Layouts<ToDriver> = {
   pong: { number: 77, fields: { time: finite } },
   goodbye: { number: 78, fields: { code, reason } },
   resend: { number: 79, fields: { pairs: pairsOfComponents } },
+  signed: {
+    number: 80,
+    fields: {
+      request: u32,
+      credential: bin(MAX_CREDENTIAL_BYTES),
+      signature: bin(SIGNATURE_BYTES),
+    },
+    rule: ({ signature }) =>
+      signature.length === 0 || signature.length === SIGNATURE_BYTES ? undefined : Fault.OutOfRange,
+  },
 };
 
 /** A layout seen without its type: what the codec loops over. */

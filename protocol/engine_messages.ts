@@ -41,7 +41,7 @@ export interface ConnectOrder {
   readonly url: string;
   /** SHA-256 of the server's certificate, lower-case hex; empty to check against the manifest's CA. */
   readonly pin: string;
-  /** Shown to the server in the join message; at most 4,096 bytes; empty for now. */
+  /** A join token that is shown to the server when it asks who joins; at most 4,096 bytes; empty to join as anybody. */
   readonly credential: Uint8Array;
 }
 
@@ -175,7 +175,20 @@ export type ToEngine =
   | { readonly kind: "stateHash"; readonly request: number; readonly pairs: Uint32Array }
   | { readonly kind: "pong"; readonly time: number }
   | { readonly kind: "ping"; readonly time: number }
-  | { readonly kind: "goodbye"; readonly code: number; readonly reason: string };
+  | { readonly kind: "goodbye"; readonly code: number; readonly reason: string }
+  /** A client's: the server asks for a proof. The engine holds the key; it signs a join proof for its own world and nothing else. */
+  | { readonly kind: "sign"; readonly request: number; readonly bytes: Uint8Array }
+  /** A server's: join tokens that have just been used, records of `NONCE_RECORD_BYTES`. The engine keeps them for the next driver. */
+  | { readonly kind: "nonces"; readonly used: Uint8Array }
+  /** A server's: who a peer is, by its join token; comes before its `peerJoin`. Peers without a token have none. */
+  | {
+    readonly kind: "identity";
+    readonly peer: number;
+    /** The holder's name. */
+    readonly subject: string;
+    /** The holder's Ed25519 public key, 32 bytes. */
+    readonly key: Uint8Array;
+  };
 
 /** Engine to driver. */
 export type ToDriver =
@@ -187,6 +200,8 @@ export type ToDriver =
     readonly connect: ConnectOrder | undefined;
     /** What the last `joined` gave, or empty. */
     readonly resume: Uint8Array;
+    /** A server's: the records of all `nonces` of earlier drivers, at most `MAX_USED_NONCES`; those that end last where there were more. */
+    readonly nonces: Uint8Array;
     /** `[handle, network id]` pairs the SDK holds from an earlier driver, flat. */
     readonly entities: Uint32Array;
   }
@@ -237,4 +252,13 @@ export type ToDriver =
   | { readonly kind: "pong"; readonly time: number }
   | { readonly kind: "goodbye"; readonly code: number; readonly reason: string }
   /** `[handle, componentId]` pairs, flat: game code changed what it may not; the driver sends the values that hold. */
-  | { readonly kind: "resend"; readonly pairs: Uint32Array };
+  | { readonly kind: "resend"; readonly pairs: Uint32Array }
+  /** The answer to `sign`: the signature, or nothing when there is none to be had. */
+  | {
+    readonly kind: "signed";
+    readonly request: number;
+    /** A fresh join token in place of the connect order's; empty to show that one. */
+    readonly credential: Uint8Array;
+    /** 64 bytes, or empty. */
+    readonly signature: Uint8Array;
+  };

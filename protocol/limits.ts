@@ -56,6 +56,8 @@ export const MAX_RESUME_MS = 3_600_000;
 export const MAX_MANIFEST_CHARS = 4 * 1024 * 1024;
 /** Nesting of a manifest: the deepest key has 8 levels, the parser recurses. */
 export const MAX_MANIFEST_DEPTH = 32;
+/** Shortest prefix, bits, of a network in `host.connect`: the largest private one is 10.0.0.0/8, more is no list of endpoints. */
+export const MIN_NETWORK_PREFIX = 8;
 /** Bytes of a file path in a manifest: PATH_MAX of Linux. */
 export const MAX_PATH_BYTES = 4_096;
 /** Bytes of a Unix socket's absolute path: `sun_path` holds 108 with the final zero on Linux, 104 on macOS. */
@@ -84,6 +86,8 @@ export const RATE_BURST_S = 0.5;
 export const MIN_RATE_BURST = 2;
 /** Kinds of denials counted apart by rule, subject and id; ids come from outside, so the rest is counted together. */
 export const MAX_DENIAL_KINDS = 1_024;
+/** Answers of a gate that are kept to be given again, one for each rule and set of fields; further ones are made anew. */
+export const MAX_KEPT_DENIALS = 1_024;
 /** Denial reports that wait for their turn; further kinds are only counted. */
 export const MAX_PENDING_DENIALS = 256;
 
@@ -191,8 +195,43 @@ export const MAX_EVENT_WAIT_MS = 10_000;
 export const MAX_RELAYS_PER_TICK = 16_384;
 /** Connections that have not joined yet, on one server. */
 export const MAX_HALF_JOINED = 64;
-/** Time, in ms, from connecting to a whole join message. */
+/** Time, in ms, from connecting to a whole join message, or to a whole proof where one is asked for. */
 export const JOIN_TIMEOUT_MS = 5_000;
+
+// ---- identity
+/** Bytes of a join message, padding included: a challenge and a whole refusal together are shorter, so an answer never outweighs its question. */
+export const JOIN_MESSAGE_BYTES = 256;
+/** Bytes of a challenge: fresh and unguessable, a 256-bit random number. */
+export const CHALLENGE_BYTES = 32;
+/** Bytes of an Ed25519 public key (RFC 8032). */
+export const PUBLIC_KEY_BYTES = 32;
+/** Bytes of an Ed25519 signature (RFC 8032). */
+export const SIGNATURE_BYTES = 64;
+/** Bytes of a certificate pin: SHA-256. */
+export const PIN_BYTES = 32;
+/** Bytes that one connection may send before it has joined: a join, and a proof with the longest token, each in its frame (3 B at most). */
+export const MAX_BYTES_BEFORE_JOIN = JOIN_MESSAGE_BYTES + 3 + 1 + 2 + MAX_CREDENTIAL_BYTES +
+  SIGNATURE_BYTES + 3;
+/** Keys whose tokens a world takes: a login service, its successor's key, and some partners. */
+export const MAX_ISSUERS = 8;
+/** UTF-8 bytes of the name of a token's holder: an account id or an address. */
+export const MAX_SUBJECT_BYTES = 128;
+/** Characters of a token's nonce: a UUID or 256 bits as text. */
+export const MAX_NONCE_CHARS = 64;
+/** How far the clocks of issuer and server may differ, s: machines without time service drift less in a week. */
+export const CLOCK_SKEW_S = 60;
+/** Longest life of a join token, s: an invitation for a day; used nonces are held as long. */
+export const MAX_TOKEN_LIFE_S = 86_400;
+/** Bytes by which a used nonce is remembered: half a SHA-256, beyond any search for a second text. */
+export const NONCE_HASH_BYTES = 16;
+/** Bytes of one used nonce on the engine link: its hash and the second in which it may be forgotten. */
+export const NONCE_RECORD_BYTES = NONCE_HASH_BYTES + 4;
+/** Used nonces held, by driver and engine: with tokens of five minutes, 45 joins a second. More joins than that wait. */
+export const MAX_USED_NONCES = 16_384;
+/** Bytes that an engine may be asked to sign: a proof has 144. */
+export const MAX_SIGNED_BYTES = 256;
+/** Signatures that an engine may have been asked for and not given: one a connection, and a driver has one connection. */
+export const MAX_PENDING_SIGNATURES = 2;
 
 // ---- transport
 /** Largest application code of a close or reset: fits every backend (QUIC's 62 bits, WebTransport's 32). */
@@ -271,7 +310,7 @@ export const MAX_DATAFLOW_NODES = 16;
 export const MAX_STATS = 256;
 /** Denial reports to the engine a second; the rest is only counted. */
 export const MAX_DENIAL_REPORTS_PER_S = 20;
-/** Messages other than state and voice that may wait for the engine; above it the newest is dropped and counted. */
+/** Messages other than state and voice that may wait on the engine link: the SDK refuses more, a driver with more counts its engine as gone. */
 export const MAX_ENGINE_MESSAGES = 4_096;
 /** Voice frames that may wait for the engine: 2.5 s of one speaker; above it the oldest is dropped and counted. */
 export const MAX_ENGINE_VOICE_FRAMES = 128;
@@ -281,7 +320,7 @@ export const CHANNEL_WINDOW_BYTES = 256 * 1024;
 export const MAX_PLAIN_CHANNELS = 2;
 /** Voice frames waiting for one peer's next datagram: 2 s of one speaker or one slot of a crowd; the oldest is dropped. */
 export const MAX_QUEUED_VOICE_FRAMES = 128;
-/** Unreliable channel messages waiting for one peer's next datagram; the oldest is dropped. */
+/** Unreliable channel messages waiting for one peer's next datagram; further ones are dropped. */
 export const MAX_QUEUED_MESSAGES = 256;
 /** Longest time, ms, that a voice frame waits for others to share its datagram. */
 export const VOICE_SLOT_MS = 4;

@@ -51,7 +51,7 @@ interface Announced {
 
 /** Follows one receiver. Call {@linkcode Announcer.handle} after each `commit`. */
 export class Announcer {
-  #receiver: SnapshotReceiver;
+  readonly #receiver: SnapshotReceiver;
   readonly #entities = new Map<EntityId, Announced>();
   readonly #scratch: ComponentValue[];
 
@@ -59,19 +59,6 @@ export class Announcer {
   constructor(options: { readonly grants: Grants; readonly receiver: SnapshotReceiver }) {
     this.#receiver = options.receiver;
     this.#scratch = options.grants.components.map((c: ComponentGrant) => createValue(c));
-  }
-
-  /**
-   * Goes on with another link to the same place in the same world. The engine keeps what was announced; what the new link says of it is a
-   * change. What was not complete starts anew.
-   */
-  rebase(receiver: SnapshotReceiver): void {
-    this.#receiver = receiver;
-    for (const entity of this.#entities.values()) {
-      entity.visible.length = 0;
-      if (!entity.isAnnounced) this.#entities.delete(entity.id);
-      else for (const shown of entity.shown.values()) shown.versionTick = -1;
-    }
   }
 
   /** Whether the engine knows of the entity. */

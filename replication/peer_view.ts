@@ -94,17 +94,9 @@ export class PeerView {
     return this.#byId.get(id)?.wasSent === true || this.#dormantAt.has(id);
   }
 
-  /** Every entity that the peer was told of and may still have, in no order. */
-  told(): EntityId[] {
-    const ids = [...this.#dormant];
-    for (const track of this.tracks) if (track.wasSent) ids.push(track.id);
-    return ids;
-  }
-
-  /** The peer was told of this entity over an earlier link: the next look shows, hides or ends it, and the peer hears which. */
+  /** The peer knows this entity from an earlier link: should it end before anything is sent of it, that is told. */
   assume(id: EntityId): void {
-    if (!this.knowsNothingOf(id)) return;
-    this.#add(id).wasSent = true;
+    (this.#byId.get(id) ?? this.#add(id)).wasSent = true;
   }
 
   /** Whether the entity is shown to the peer now. */

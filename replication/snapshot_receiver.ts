@@ -157,13 +157,16 @@ export class SnapshotReceiver {
   /** FNV-1a of the newest values held, as `World.hash` over the fields that this end has. */
   hash(id: EntityId): number {
     let hash = HASH_START;
-    for (const component of this.#grants.components) {
-      const version = this.#newestVersion(id, component.index);
-      if (version < 0) continue;
-      const store = this.#held.stores[component.index]!;
-      hash = hashValue(hash, component, store, version, store.mask(version));
-    }
+    for (const { index } of this.#grants.components) hash = this.hashInto(hash, id, index);
     return hash >>> 0;
+  }
+
+  /** Adds one component of an entity to a hash; nothing where none is held. */
+  hashInto(hash: number, id: EntityId, c: number): number {
+    const version = this.#newestVersion(id, c);
+    if (version < 0) return hash;
+    const store = this.#held.stores[c]!;
+    return hashValue(hash, this.#grants.components[c]!, store, version, store.mask(version));
   }
 
   /** The newest version of a component as it is now: not one of a removed predecessor. */

@@ -103,12 +103,7 @@ export class SnapshotSender {
     return this.#view.wasTold(id);
   }
 
-  /** Every entity that the peer was told of and may still have, for the link that comes after this one. */
-  told(): EntityId[] {
-    return this.#view.told();
-  }
-
-  /** The peer was told of this entity over an earlier link: it hears what has become of it, its end included. */
+  /** The peer knows this entity from an earlier link: should it end before anything is sent of it, that is told. */
   assume(id: EntityId): void {
     this.#view.assume(id);
   }

@@ -296,15 +296,19 @@ export class World {
   hash(id: EntityId, masks?: (c: number) => number): number {
     let hash = HASH_START;
     for (let c = 0; c < this.#rows.length; c++) {
-      const row = this.row(id, c);
-      if (row < 0) continue;
-      const component = this.#component(c);
-      const mask = masks === undefined ? component.allFields : masks(c);
+      const mask = masks === undefined ? this.#component(c).allFields : masks(c);
       if (mask === 0 && masks !== undefined) continue;
-      const store = this.#stores[c]!;
-      hash = hashValue(hash, component, store, store.newest(row), mask);
+      hash = this.hashInto(hash, id, c, mask);
     }
     return hash >>> 0;
+  }
+
+  /** Adds the fields in `mask` of one component of an entity to a hash; nothing where the entity does not have it. */
+  hashInto(hash: number, id: EntityId, c: number, mask = this.#component(c).allFields): number {
+    const row = this.row(id, c);
+    if (row < 0) return hash;
+    const store = this.#stores[c]!;
+    return hashValue(hash, this.#component(c), store, store.newest(row), mask);
   }
 
   /**

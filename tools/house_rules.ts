@@ -36,7 +36,10 @@ export const OUTER_FILES: Readonly<Record<string, string>> = {
   "driver/launcher.ts": "starts a driver process",
   "driver/cli.ts": "reads arguments and files, prints",
   "driver/manifest_file.ts": "reads a manifest from disk",
-  "driver/certificate_files.ts": "writes certificate and key",
+  "driver/certificate_files.ts": "reads and writes certificates and keys",
+  "driver/ed25519.ts": "checks signatures by the runtime's cryptography",
+  "driver/token_command.ts": "reads and writes keys of join tokens",
+  "driver/token_issuer.ts": "signs join tokens",
 };
 
 /** The only file of `transport/` that core files may import: types without I/O. */

@@ -97,7 +97,7 @@ export class HostilePeer {
       kind: "join",
       protocolVersion: PROTOCOL_VERSION,
       schemaHash: Uint8Array.fromHex(grants.schemaHash),
-      credential: { version: 0, bytes: new Uint8Array(0) },
+      credential: "none",
       resume,
     });
   }

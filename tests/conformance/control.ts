@@ -10,8 +10,7 @@ export type Control =
     kind: "join";
     version: number;
     schemaHash: string;
-    credentialVersion: number;
-    credential: Uint8Array;
+    credential: number;
     resume: { peer: number; secret: Uint8Array } | undefined;
   }
   | {
@@ -26,6 +25,8 @@ export type Control =
     time: number;
     ids: number[];
   }
+  | { kind: "challenge"; challenge: Uint8Array }
+  | { kind: "proof"; token: Uint8Array; signature: Uint8Array }
   | { kind: "refused" | "bye"; code: number; reason: string }
   | { kind: "roster"; joins: { peer: number; role: number }[]; leaves: number[] }
   | { kind: "role"; peer: number; role: number; grantEpoch: number }
@@ -45,7 +46,8 @@ export type Control =
 /** Towards the holder of authority, or from it. */
 export type Way = "towards" | "from";
 
-const FROM_ONLY = [2, 3, 4, 5, 6, 7, 8];
+const FROM_ONLY = [2, 3, 4, 5, 6, 7, 8, 11];
+const FROM_NEVER = [1, 12];
 
 /** Bytes that wait for the rest of what they belong to. */
 class Pending {
@@ -101,19 +103,24 @@ export class ControlHalf {
         return bits.take(length);
       });
       if (body === undefined) return messages;
-      const bits = new Bits(body);
-      const message = readControl(bits, this.#way, this.#world);
-      bits.end();
-      messages.push(message);
+      messages.push(this.readBody(body));
     }
+  }
+
+  /** Reads the body of one frame. */
+  readBody(body: Uint8Array): Control {
+    const bits = new Bits(body);
+    const message = readControl(bits, this.#way, this.#world);
+    bits.end();
+    return message;
   }
 }
 
 function readControl(bits: Bits, way: Way, world: World): Control {
   const kind = bits.u8();
-  rule(kind >= 1 && kind <= 10, "UnknownKind", `control kind ${kind}`);
+  rule(kind >= 1 && kind <= 12, "UnknownKind", `control kind ${kind}`);
   rule(!(way === "towards" && FROM_ONLY.includes(kind)), "Unexpected", `kind ${kind} towards`);
-  rule(!(way === "from" && kind === 1), "Unexpected", "join from authority");
+  rule(!(way === "from" && FROM_NEVER.includes(kind)), "Unexpected", `kind ${kind} from`);
   switch (kind) {
     case 1:
       return readJoin(bits);
@@ -128,7 +135,7 @@ function readControl(bits: Bits, way: Way, world: World): Control {
     case 4:
       return readRoster(bits);
     case 5:
-      return { kind: "role", peer: bits.u16(), role: bits.declaredId(), grantEpoch: bits.u8() };
+      return { kind: "role", peer: peer(bits), role: bits.declaredId(), grantEpoch: bits.u8() };
     case 6: {
       const ids = readIds(bits);
       rule(ids.length > 0, "OutOfRange", "no entity ids");
@@ -136,6 +143,13 @@ function readControl(bits: Bits, way: Way, world: World): Control {
     }
     case 7:
       return { kind: "spawnRefused", id: readEntityId(bits), rule: bits.u8() };
+    case 11:
+      return { kind: "challenge", challenge: bits.take(32) };
+    case 12: {
+      const length = bits.varint();
+      rule(length >= 1 && length <= 4_096, "OutOfRange", `token of ${length} bytes`);
+      return { kind: "proof", token: bits.take(length), signature: bits.take(64) };
+    }
     case 8: {
       const denied = {
         kind: "denied",
@@ -154,6 +168,13 @@ function readControl(bits: Bits, way: Way, world: World): Control {
     default:
       return readEvent(bits, way, world);
   }
+}
+
+/** A peer id that names someone. */
+function peer(bits: Bits): number {
+  const id = bits.u16();
+  rule(id !== 65_535, "OutOfRange", "a peer id that names nobody");
+  return id;
 }
 
 function readTime(bits: Bits): number {
@@ -181,24 +202,25 @@ function readJoin(bits: Bits): Control {
   const version = bits.varint();
   rule(version === 1, "Incompatible", `protocol version ${version}`);
   const schemaHash = bits.take(32).toHex();
-  const credentialVersion = bits.u8();
-  const length = bits.varint();
-  rule(length <= 4_096, "OutOfRange", `credential of ${length} bytes`);
-  const credential = bits.take(length);
-  const resume = bits.flag() ? { peer: bits.u16(), secret: bits.take(32) } : undefined;
-  return { kind: "join", version, schemaHash, credentialVersion, credential, resume };
+  const credential = bits.u8();
+  rule(credential <= 1, "UnknownKind", `credential ${credential}`);
+  const resume = bits.flag() ? { peer: peer(bits), secret: bits.take(32) } : undefined;
+  // The whole body has 256 bytes: what is left of it is zero.
+  const used = 1 + 1 + 32 + 1 + (resume === undefined ? 1 : 35);
+  rule(bits.take(256 - used).every((byte) => byte === 0), "NonCanonical", "padding of a join");
+  return { kind: "join", version, schemaHash, credential, resume };
 }
 
 function readAccepted(bits: Bits): Control {
   return {
     kind: "accepted",
-    peer: bits.u16(),
+    peer: peer(bits),
     role: bits.declaredId(),
     resumed: bits.flag(),
     secret: bits.take(32),
     grantEpoch: bits.u8(),
     worldEpoch: bits.u32(),
-    authority: bits.u16(),
+    authority: peer(bits),
     time: readTime(bits),
     ids: readIds(bits),
   };
@@ -211,10 +233,10 @@ function readRoster(bits: Bits): Control {
     return value;
   };
   const joins = Array.from({ length: count() }, () => ({
-    peer: bits.u16(),
+    peer: peer(bits),
     role: bits.declaredId(),
   }));
-  const leaves = Array.from({ length: count() }, () => bits.u16());
+  const leaves = Array.from({ length: count() }, () => peer(bits));
   for (const peers of [joins.map((j) => j.peer), leaves]) {
     peers.forEach((peer, i) => rule(i === 0 || peer > peers[i - 1]!, "NonCanonical", "peers"));
   }
@@ -224,7 +246,7 @@ function readRoster(bits: Bits): Control {
 
 function readEvent(bits: Bits, way: Way, world: World): Control {
   const event = bits.declaredId();
-  const from = bits.u16();
+  const from = peer(bits);
   rule(way === "from" || from === 0, "OutOfRange", `event from ${from}`);
   const time = readTime(bits);
   const length = bits.varint();
@@ -232,8 +254,9 @@ function readEvent(bits: Bits, way: Way, world: World): Control {
   const payload = new Bits(bits.take(length));
   const layout = world.events.find((e) => e.id === event);
   rule(layout !== undefined, "UnknownId", `event ${event}`);
-  const value = readAbsolute(payload, layout);
+  const value = layout.fields.length === 0 ? [] : readAbsolute(payload, layout);
   payload.end();
+  rule(!value.includes(undefined), "NonCanonical", "a field of the event is missing");
   return { kind: "event", event, from, time, value };
 }
 

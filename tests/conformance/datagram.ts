@@ -92,10 +92,10 @@ export function readVoice(body: Uint8Array): VoiceFrame[] {
   while (bits.left > 0) {
     rule(frames.length < 64, "OutOfRange", "more than 64 voice frames");
     const kind = bits.bits(2);
-    const generation = bits.bits(2);
-    const length = bits.bits(12);
     // No world declares sealed voice so far.
     rule(kind === 0, "UnknownKind", `voice kind ${kind}`);
+    const generation = bits.bits(2);
+    const length = bits.bits(12);
     rule(length >= 1 && length <= 1_275, "OutOfRange", `voice frame of ${length} bytes`);
     const sequence = bits.u16();
     const slot = bits.varint();

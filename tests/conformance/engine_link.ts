@@ -145,6 +145,21 @@ const resume = bin(0, 131_072);
 const piece = bin(0, 65_536);
 const eventRow = bin(0, 8_688);
 
+/** Used nonces, 20 bytes each. */
+function records(least: number): Check {
+  return (item, world) => {
+    const bytes = bin(20 * least, 20 * 16_384)(item, world) as Uint8Array;
+    rule(bytes.length % 20 === 0, "Truncated", "half a nonce");
+    return bytes;
+  };
+}
+
+const signature: Check = (item, world) => {
+  const bytes = bin(0, 64)(item, world) as Uint8Array;
+  rule(bytes.length === 0 || bytes.length === 64, "OutOfRange", "signature");
+  return bytes;
+};
+
 /** Component rows; `timed` from the driver. */
 function rows(timed: boolean): Check {
   return (item, world) => {
@@ -268,6 +283,9 @@ const TO_ENGINE: Readonly<Record<number, Kind>> = {
   20: ["ping", ["time", number]],
   21: ["pong", ["time", number]],
   22: ["goodbye", ["code", u16], ["reason", text]],
+  23: ["sign", ["request", u32], ["bytes", bin(1, 256)]],
+  24: ["nonces", ["used", records(1)]],
+  25: ["identity", ["peer", peer], ["subject", str(1, 128)], ["key", bin(32, 32)]],
 };
 
 /** Engine to driver. */
@@ -278,6 +296,7 @@ const TO_DRIVER: Readonly<Record<number, Kind>> = {
     ["schemaHash", hash],
     ["connect", maybe(tuple(text, maybeHash, bin(0, 4_096)))],
     ["resume", resume],
+    ["nonces", records(0)],
     ["entities", packed(handle, u32)],
   ],
   65: [
@@ -302,6 +321,8 @@ const TO_DRIVER: Readonly<Record<number, Kind>> = {
   76: ["ping", ["time", number]],
   77: ["pong", ["time", number]],
   78: ["goodbye", ["code", u16], ["reason", text]],
+  80: ["signed", ["request", u32], ["credential", bin(0, 4_096)], ["signature", signature]],
+  79: ["resend", ["pairs", packed(handle, declared)]],
 };
 
 /** The body of one frame. */

@@ -32,9 +32,12 @@ export function serverValue(core: ServerCore, component: ComponentGrant, id: num
   });
 }
 
-/** The newest values that one end decoded equal what the server's core holds; returns how many were compared. */
-export function compareWithServer(
-  snapshots: SnapshotReceiver,
+/**
+ * The newest values that a client's end decoded equal what the server's core holds; returns how many were compared. What the client
+ * itself writes is not sent to it, and is compared at the other end.
+ */
+export function compareDown(
+  { snapshots, peer }: { readonly snapshots: SnapshotReceiver; readonly peer: number },
   core: ServerCore,
   grants: Grants,
   label: string,
@@ -53,6 +56,7 @@ export function compareWithServer(
     for (const [index, isHidden] of header.components) {
       if (isHidden) continue;
       const component = grants.components[index]!;
+      if (header.owner === peer && component.authority === "owner") continue;
       const newest = snapshots.newest(id, index);
       assert(newest !== undefined, `${label}: ${component.name} of ${id} has arrived`);
       const mask = maskOf(newest.value);
@@ -60,6 +64,37 @@ export function compareWithServer(
       const what = `${label}: ${component.name} of ${id}`;
       assertEquals(textOfValue(newest.value, mask), textOfValue(held, mask), what);
       assertEquals(newest.sampleTime, core.world.versionTime(id, index), `${what}, sample time`);
+      compared += 1;
+    }
+  }
+  return compared;
+}
+
+/**
+ * The newest values that the server's end decoded of a client's own entities equal what the server's core holds. Where the server has
+ * overridden something since (the epoch grew), the world holds another value, and the client's end must have been told.
+ */
+export function compareUp(
+  { snapshots, arrivals, peer }: Pick<DriverEnd, "snapshots" | "arrivals" | "peer">,
+  core: ServerCore,
+  grants: Grants,
+  label: string,
+): number {
+  let compared = 0;
+  for (const [id, { header }] of snapshots.entities) {
+    if (header?.state !== "alive" || core.world.owner(id) !== peer) continue;
+    const epoch = core.world.epoch(id) & 0xff;
+    assertEquals(header.epoch, epoch, `${label}: epoch of ${id}`);
+    for (const [index, isHidden] of header.components) {
+      const what = `${label}: component ${index} of ${id}`;
+      assertEquals(isHidden, false, `${what}: nothing is hidden from authority`);
+      const last = arrivals.findLast((a) => a.entity === id && a.component === index);
+      assert(last !== undefined, `${what} has arrived`);
+      if (last.epoch !== epoch) continue;
+      const { value, sampleTime } = last.version;
+      const held = serverValue(core, grants.components[index]!, id);
+      assertEquals(textOfValue(value, maskOf(value)), textOfValue(held, maskOf(value)), what);
+      assertEquals(sampleTime, core.world.versionTime(id, index), `${what}, sample time`);
       compared += 1;
     }
   }

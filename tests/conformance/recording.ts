@@ -9,7 +9,7 @@ import { EngineEnd } from "./engine_end.ts";
 import { type World, worldFromJson } from "./world.ts";
 
 /** Bytes of an engine socket. */
-interface SocketBytes {
+export interface SocketBytes {
   readonly way: "toEngine" | "toDriver";
   readonly bytes: Uint8Array;
   readonly atMs: number;
@@ -63,10 +63,15 @@ export class Recording {
     }));
   }
 
+  /** What passed on one engine socket. */
+  socketBytes(node: unknown): readonly SocketBytes[] {
+    return this.#sockets.get(node as PairNode) ?? [];
+  }
+
   /** Reads one engine socket. */
   readEngine(world: World, node: unknown): EngineEnd {
     const end = new EngineEnd(world);
-    for (const { way, bytes, atMs } of this.#sockets.get(node as PairNode) ?? []) {
+    for (const { way, bytes, atMs } of this.socketBytes(node)) {
       end.pass(way, bytes, atMs);
     }
     return end;

@@ -12,6 +12,9 @@ const MARGIN_TICKS = 64;
 /** Replaced and newest versions held of one component. */
 const MOST_VERSIONS = 64;
 
+/** Values on their way in pieces. */
+const MOST_TRANSFERS = 4;
+
 /** One version of a component. */
 export interface Version {
   /** Tick of the datagram in which it was first sent. */
@@ -97,6 +100,8 @@ export class SnapshotReceiver {
   readonly #world: World;
   readonly #isDown: boolean;
   readonly #history: number;
+  /** Field masks that the world grants in this direction to any peer in any case, by component index. */
+  readonly #granted: readonly number[];
   #newestTick = -Infinity;
   readonly entities = new Map<number, HeldEntity>();
 
@@ -105,6 +110,12 @@ export class SnapshotReceiver {
     this.#world = world;
     this.#isDown = way === "down";
     this.#history = historyTicks(world);
+    this.#granted = world.components.map((component) => {
+      const { readMasks, writeMasks, ownerReadMask, authority } = component;
+      const any = (masks: readonly number[]) => masks.slice(1).reduce((sum, mask) => sum | mask, 0);
+      if (way === "down") return any(readMasks) | ownerReadMask;
+      return authority === "owner" ? any(writeMasks) : 0;
+    });
   }
 
   /** Rules 1 and 2 for the caller, who must know before anything else of the datagram counts. */
@@ -148,13 +159,14 @@ export class SnapshotReceiver {
     if (header !== undefined && header.state !== "alive") return { id, header, epoch, values };
     while (bits.bool()) {
       section.entries += 1;
-      const value = this.#value(bits, id, tick, section);
-      const before = values.at(-1)?.component ?? -1;
-      rule(value.component > before, "NonCanonical", "order of components");
+      rule(section.entries <= 1_024, "OutOfRange", "more than 1,024 entries");
+      const component = this.#component(bits);
+      rule(component > (values.at(-1)?.component ?? -1), "NonCanonical", "order of components");
+      this.#grant(component);
       if (header !== undefined) {
-        rule(header.components.get(value.component) === false, "Unexpected", "value not shown");
+        rule(header.components.get(component) === false, "Unexpected", "value not shown");
       }
-      values.push(value);
+      values.push(this.#value(bits, id, component, tick, section));
     }
     rule(hasHeader || values.length > 0, "NonCanonical", "an entity without contents");
     return { id, header, epoch: this.#isDown ? undefined : epoch, values };
@@ -164,6 +176,10 @@ export class SnapshotReceiver {
     const index = bits.bits(widthOf(this.#world.components.length - 1));
     rule(index < this.#world.components.length, "UnknownId", `component index ${index}`);
     return index;
+  }
+
+  #grant(index: number): void {
+    rule(this.#granted[index] !== 0, "Forbidden", `component index ${index}`);
   }
 
   #header(bits: Bits): Header {
@@ -177,6 +193,7 @@ export class SnapshotReceiver {
     while (bits.bool()) {
       const index = this.#component(bits);
       rule(index > before, "NonCanonical", "order of components");
+      this.#grant(index);
       components.set(index, bits.bool());
       before = index;
     }
@@ -186,10 +203,10 @@ export class SnapshotReceiver {
   #value(
     bits: Bits,
     id: number,
+    component: number,
     tick: number,
     section: { offset: number; age: number | undefined },
   ): ReadValue {
-    const component = this.#component(bits);
     const layout = this.#world.components[component]!;
     const versionTick = bits.bool() ? tick - bits.gamma() : tick;
     rule(versionTick >= 0, "OutOfRange", "version before the timeline's start");
@@ -207,8 +224,13 @@ export class SnapshotReceiver {
       sampleTime,
       contents,
     });
-    if (code === 2) return done({ kind: "absolute", value: readAbsolute(bits, layout) });
-    if (code === 3) return done(this.#piece(bits, layout));
+    if (code === 2) {
+      return done({
+        kind: "absolute",
+        value: readAbsolute(bits, layout, this.#granted[component]!),
+      });
+    }
+    if (code === 3) return done(this.#piece(bits, id, component, versionTick, sampleTime));
     const held = this.entities.get(id)?.tracks.get(component)?.versions ?? [];
     let reference: Version | undefined;
     if (code === 1) {
@@ -232,19 +254,54 @@ export class SnapshotReceiver {
     return done({ kind: "change", value: readChange(bits, layout, reference.value) });
   }
 
-  #piece(bits: Bits, layout: Component): ReadValue["contents"] {
+  #piece(
+    bits: Bits,
+    id: number,
+    component: number,
+    tick: number,
+    sampleTime: number,
+  ): ReadValue["contents"] {
     const total = bits.varint();
     rule(total > PIECE_BYTES, "NonCanonical", `${total} bytes in pieces`);
-    const most = layout.fields.reduce(
-      (sum, f) => sum + (f.maxBytes > 0 ? 5 + f.maxBytes : f.kind === "vec3" ? 12 : 16),
-      layout.fields.length,
-    );
+    const most = mostBytes(this.#world.components[component]!);
     rule(total <= most, "OutOfRange", `${total} bytes in pieces`);
     const count = Math.ceil(total / PIECE_BYTES);
     const number = bits.bits(widthOf(count - 1));
     rule(number < count, "OutOfRange", `piece ${number} of ${count}`);
     const size = number === count - 1 ? total - PIECE_BYTES * (count - 1) : PIECE_BYTES;
-    return { kind: "piece", total, number, bytes: bits.take(size) };
+    const piece = { kind: "piece", total, number, bytes: bits.take(size) } as const;
+    const track = this.entities.get(id)?.tracks.get(component);
+    const newest = track?.versions.at(-1)?.tick ?? -1;
+    const transfer = track?.transfer;
+    if (tick <= newest || tick < (transfer?.tick ?? -1)) return piece;
+    if (transfer?.tick === tick) {
+      rule(transfer.total === total, "Unexpected", "total of the pieces before");
+      rule(transfer.sampleTime === sampleTime, "Unexpected", "sample time of the pieces before");
+      const pieces = new Map(transfer.pieces).set(number, piece.bytes);
+      if (pieces.size === count) this.#whole(component, total, pieces);
+    } else if (transfer === undefined) {
+      rule(this.#transfers < MOST_TRANSFERS, "OutOfRange", "values in pieces");
+    }
+    return piece;
+  }
+
+  /** Values that have come in part. */
+  get #transfers(): number {
+    let count = 0;
+    for (const { tracks } of this.entities.values()) {
+      for (const { transfer } of tracks.values()) if (transfer !== undefined) count += 1;
+    }
+    return count;
+  }
+
+  #whole(component: number, total: number, pieces: ReadonlyMap<number, Uint8Array>): Value {
+    const whole = new Uint8Array(total);
+    for (const [number, bytes] of pieces) whole.set(bytes, number * PIECE_BYTES);
+    const bits = new Bits(whole);
+    const layout = this.#world.components[component]!;
+    const value = readAbsolute(bits, layout, this.#granted[component]!);
+    bits.end();
+    return value;
   }
 
   /** Holds a section that was read at this tick; gives the values that became whole by it. */
@@ -361,13 +418,8 @@ export class SnapshotReceiver {
     rule(present.sampleTime === read.sampleTime, "Unexpected", "sample time of the pieces");
     present.pieces.set(piece.number, piece.bytes);
     if (present.pieces.size < Math.ceil(present.total / PIECE_BYTES)) return undefined;
-    const whole = new Uint8Array(present.total);
-    for (const [number, bytes] of present.pieces) whole.set(bytes, number * PIECE_BYTES);
     track.transfer = undefined;
-    const bits = new Bits(whole);
-    const value = readAbsolute(bits, this.#world.components[read.component]!);
-    bits.end();
-    return value;
+    return this.#whole(read.component, present.total, present.pieces);
   }
 
   #expire(): void {
@@ -385,6 +437,15 @@ export class SnapshotReceiver {
       }
     }
   }
+}
+
+/** The most bytes that contents of a component can take. */
+function mostBytes(layout: Component): number {
+  const bits = layout.fields.reduce((sum, { kind, maxBytes }) => {
+    const lanes = kind === "quat" ? 4 : kind === "vec3" ? 3 : 1;
+    return sum + (kind === "string" || kind === "bytes" ? 8 * (5 + maxBytes) : 32 * lanes);
+  }, layout.fields.length);
+  return Math.ceil(bits / 8);
 }
 
 /** True when two values are the same in every lane and byte. */

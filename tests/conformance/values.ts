@@ -58,6 +58,7 @@ function others(bits: Bits, field: Field): number[] {
 /** A block: lanes of `width` bits as differences from `reference`. */
 function block(bits: Bits, reference: readonly number[], width: number, largest: number): number[] {
   const n = bits.bits(5);
+  rule(n < width, "NonCanonical", "block as wide as its lanes");
   const folded: number[] = [];
   const lanes = reference.map((from) => {
     if (n === 0) return bits.bits(width);
@@ -65,8 +66,8 @@ function block(bits: Bits, reference: readonly number[], width: number, largest:
     folded.push(z);
     return (from + unfold(z) + 2 ** 32) % 2 ** 32;
   });
+  for (const lane of lanes) rule(lane <= largest, "OutOfRange", `lane ${lane}`);
   if (n !== 0) {
-    rule(n < width, "NonCanonical", "block as wide as its lanes");
     rule(widthOf(Math.max(...folded)) === n, "NonCanonical", "block wider than needed");
   } else {
     const z = lanes.map((lane, i) => {
@@ -75,7 +76,6 @@ function block(bits: Bits, reference: readonly number[], width: number, largest:
     });
     rule(widthOf(Math.max(...z)) >= width, "NonCanonical", "lanes that fit a block");
   }
-  for (const lane of lanes) rule(lane <= largest, "OutOfRange", `lane ${lane}`);
   return lanes;
 }
 
@@ -104,19 +104,20 @@ function changedUnchecked(bits: Bits, field: Field, reference: FieldValue): Fiel
   return block(bits, reference as readonly number[], width, largest);
 }
 
-/** Absolute contents. */
-export function readAbsolute(bits: Bits, layout: Layout): Value {
+/** Absolute contents; fields outside `granted` are forbidden. */
+export function readAbsolute(bits: Bits, layout: Layout, granted = -1): Value {
   const fields = mask(bits, layout);
+  rule((fields & ~granted) === 0, "Forbidden", "a field that is granted to no peer");
   return layout.fields.map((field, i) => (fields >>> i) & 1 ? whole(bits, field) : undefined);
 }
 
 /** Contents as a change of `reference`. */
 export function readChange(bits: Bits, layout: Layout, reference: Value): Value {
   const fields = mask(bits, layout);
+  rule((fields & ~maskOf(reference)) === 0, "Forbidden", "a field that is not held");
   return layout.fields.map((field, i) => {
     const from = reference[i];
-    if (((fields >>> i) & 1) === 0) return from;
-    rule(from !== undefined, "Forbidden", `${field.name} is not held`);
+    if (((fields >>> i) & 1) === 0 || from === undefined) return from;
     return changed(bits, field, from);
   });
 }

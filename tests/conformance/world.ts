@@ -24,6 +24,7 @@ export interface Component extends Layout {
   readonly readMasks: readonly number[];
   readonly writeMasks: readonly number[];
   readonly ownerReadMask: number;
+  readonly authority: string;
 }
 
 /** One channel declaration. */

@@ -19,6 +19,17 @@ const TABLE: readonly CommandSpec[] = [
       { name: "hot", kind: "flag", value: "", help: "" },
     ],
   },
+  {
+    name: "pour",
+    summary: "",
+    details: "",
+    examples: [],
+    words: [
+      { name: "cup", value: "CUP", help: "what to fill", required: true },
+      { name: "guest", value: "GUEST", help: "whom to serve" },
+    ],
+    options: [{ name: "milk", kind: "text", value: "KIND", help: "", preset: "oat" }],
+  },
   { name: "help", summary: "", details: "", examples: [], options: [] },
   { name: "version", summary: "", details: "", examples: [], options: [] },
 ];
@@ -58,6 +69,23 @@ Deno.test("`parseArguments()` fills presets, when an integer is not given", () =
   assertEquals(options("brew", "--manifest=m").list("guest"), []);
 });
 
+Deno.test("`parseArguments()` takes words by their place, when options stand between them", () => {
+  const read = options("pour", "mug", "--milk", "cow", "ann");
+  assertEquals([read.text("cup"), read.text("guest"), read.text("milk")], ["mug", "ann", "cow"]);
+  const short = options("pour", "mug");
+  assertEquals([short.text("cup"), short.text("guest"), short.text("milk")], ["mug", "", "oat"]);
+});
+
+Deno.test("`parseArguments()` says which word is missing or too many", () => {
+  assertStringIncludes(mistake("pour", "--milk=cow"), "pour needs CUP: what to fill.");
+  assertStringIncludes(
+    mistake("pour", "mug", "ann", "bob"),
+    'pour takes CUP and GUEST and options, not "bob".',
+  );
+  const parsed = parseArguments(["pour", "--help"], TABLE);
+  assert(parsed.ok && parsed.help);
+});
+
 Deno.test("`parseArguments()` keeps values with equals signs and spaces, when they are given", () => {
   assertEquals(options("brew", "--manifest=a=b c").text("manifest"), "a=b c");
 });
@@ -89,7 +117,7 @@ Deno.test("`parseArguments()` does not want required options, when help is asked
 
 Deno.test("`parseArguments()` suggests a command, when one is misspelt", () => {
   assertStringIncludes(mistake("berw"), "Did you mean brew?");
-  assertStringIncludes(mistake("zzzzzz"), "The commands are brew, help, version.");
+  assertStringIncludes(mistake("zzzzzz"), "The commands are brew, pour, help, version.");
 });
 
 Deno.test("`parseArguments()` suggests an option, when one is misspelt", () => {
@@ -122,6 +150,7 @@ Deno.test("`parseArguments()` never throws and never invents a command, when wor
     fc.string(),
     fc.constantFrom(
       "brew",
+      "pour",
       "--manifest",
       "--cups",
       "--guest=",
@@ -146,6 +175,7 @@ Deno.test("`commandHelp()` names every option and an example, when any command i
   for (const command of COMMANDS) {
     const text = commandHelp(command);
     for (const option of command.options) assertStringIncludes(text, `--${option.name}`);
+    for (const word of command.words ?? []) assertStringIncludes(text, `  ${word.value} `);
     assertStringIncludes(text, "--verbose");
     assert(command.examples.length > 0, command.name);
     for (const line of text.split("\n")) assert(line.length <= 120, line);

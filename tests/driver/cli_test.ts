@@ -132,6 +132,62 @@ Deno.test("`check` reports an impossible range, when a tick rate is beyond any",
   });
 });
 
+Deno.test("`check` lists what a manifest adds over an older one and exits with a code of its own, when asked", async () => {
+  await withFolder(async (folder) => {
+    const wider = await editedManifest(
+      folder,
+      (text) =>
+        text.replace('"name": "spectator" }', '"name": "spectator", "inherits": ["player"] }')
+          .replace(/"engineSocket": *"[^"]*"/, '"engineSocket": "other.sock"'),
+    );
+    const added = await runProgram("check", "--manifest", wider, "--against", SERVER);
+    assertEquals(added.code, ExitCode.Widened, added.err);
+    const lines = added.out.trim().split("\n");
+    assert(lines.includes("component Avatar, field head: written by spectator"), added.out);
+    assert(lines.includes("host: socket other.sock"), added.out);
+    assert(!lines.some((line) => line.includes("by player")), added.out);
+    assertEquals(lines.at(-1), `Rights added over ${SERVER}: ${lines.length - 2}.`);
+
+    const same = await runHere("check", "--manifest", SERVER, "--against", SERVER);
+    assertEquals([same.code, same.out], [ExitCode.Ok, `No right is added over ${SERVER}.\n`]);
+    const narrower = await runHere("check", "--manifest", SERVER, "--against", wider);
+    assertEquals(narrower.out.split("\n")[0], "host: socket room_server.sock");
+    assertPlainFailure(
+      await runHere("check", "--manifest", SERVER, "--against", "/nowhere/old.jsonc"),
+      ExitCode.Manifest,
+      "/nowhere/old.jsonc",
+    );
+  });
+});
+
+Deno.test("`explain` prints which rule decides for a role, when a component or a field is named", async () => {
+  const one = await runProgram(
+    ...["explain", "Avatar", "head", "--role", "spectator", "--manifest", SERVER],
+  );
+  assertEquals(one.code, ExitCode.Ok, one.err);
+  assertEquals(one.out.trim().split("\n").length, 5);
+  assertStringIncludes(one.out, 'Avatar.head for "spectator"');
+  assertMatch(one.out, /read, another's entity +yes +world\.components\[0\]\.read names "all"/);
+  assertMatch(one.out, /write, its own entity +no, role +world\.components\[0\]\.write names only/);
+  const all = await runHere("explain", "Avatar", "--role", "player", "--manifest", SERVER);
+  assertEquals(all.out.split('for "player"').length - 1, 8);
+});
+
+Deno.test("`explain` suggests what was meant, when a name or the manifest is none", async () => {
+  assertPlainFailure(
+    await runHere("explain", "Avatr", "--role", "player", "--manifest", SERVER),
+    ExitCode.Usage,
+    'did you mean "Avatar"?',
+  );
+  assertPlainFailure(await runHere("explain", "--role", "player"), ExitCode.Usage, "COMPONENT");
+  // Without --manifest it is the one in the current folder.
+  assertPlainFailure(
+    await runHere("explain", "Avatar", "--role", "player"),
+    ExitCode.Manifest,
+    "/manifest.jsonc",
+  );
+});
+
 Deno.test("`grants` prints JSON with ids and hash, and both sides of a room agree, when asked", async () => {
   const [server, client] = await Promise.all([SERVER, CLIENT].map(async (file) => {
     const outcome = await runProgram("grants", "--manifest", file);

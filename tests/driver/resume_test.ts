@@ -49,8 +49,9 @@ Deno.test("ClientCore resumes its place after both ends lost the connection", ()
 Deno.test("ServerCore lets a peer take over its own dead connection", () => {
   const pair = new Pair({ grants: GRANTS, seed: 2, clients: 2 }).start();
   pair.joinAll();
-  const [a] = pair.clients;
+  const [a, b] = pair.clients;
   const avatar = a!.engine.spawn(avatarAt(1));
+  b!.engine.spawn(avatarAt(2));
   settle(pair);
   const id = a!.engine.networkIdOf(avatar);
   const left: number[] = [];
@@ -102,7 +103,8 @@ Deno.test("ClientCore hears of overrides and despawns made while it was cut off"
   for (let seed = 1; seed <= 10; seed++) {
     const pair = new Pair({ grants: GRANTS, seed, clients: 2 }).start();
     pair.joinAll();
-    const [a] = pair.clients;
+    const [a, b] = pair.clients;
+    b!.engine.spawn(avatarAt(4));
     const first = a!.engine.spawn({ ...avatarAt(1), Name: { text: "first" } });
     const second = a!.engine.spawn(avatarAt(2));
     settle(pair);

@@ -127,7 +127,7 @@ Deno.test("ServerCore refuses another protocol version, another schema and a cre
     [Fault.Incompatible, Fault.Incompatible],
   );
   assertEquals(
-    refused({ credential: { version: 0, bytes: new Uint8Array(3) } }),
+    refused({ credential: "token" }),
     [CloseCode.Credential, CloseCode.Credential],
   );
   assertEquals(pair.server.core.counters.get("join.refused"), 3);
@@ -256,7 +256,7 @@ Deno.test("ServerCore judges only the first of two joins on one connection", () 
     kind: "join",
     protocolVersion: 1,
     schemaHash: Uint8Array.fromHex(GRANTS.schemaHash),
-    credential: { version: 0, bytes: new Uint8Array(0) },
+    credential: "none",
     resume: { peer: 1, secret: new Uint8Array(32) },
   } as const;
   const both = [join, { ...join, resume: undefined }].map((one) =>

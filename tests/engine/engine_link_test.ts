@@ -38,6 +38,7 @@ Deno.test("EngineLink answers a fitting hello with welcome, and sends nothing el
     schemaHash: bed.grants.schemaHash,
     connect,
     resume: new Uint8Array(0),
+    nonces: new Uint8Array(0),
     entities: new Uint32Array(0),
   }]);
   bed.say(joinedOf(5));

@@ -84,6 +84,7 @@ Deno.test("canonicalWorld() is as the documentation describes it", () => {
 Deno.test("schemaHash() does not see comments, order, defaults written out, or the host", () => {
   const plain = hashOf(smallManifest());
   const value = smallManifest();
+  value.world.roles[0].inherits = [];
   value.world.roles.reverse();
   value.world.tickHz = 30;
   value.world.components[0].rateHz = 30;
@@ -101,6 +102,8 @@ Deno.test("schemaHash() sees every change of meaning", () => {
     (w) => w.tickHz = 31,
     (w) => w.resumeMs = 0,
     (w) => w.roles[1].name = "visitor",
+    (w) => w.roles[1].inherits = ["player"],
+    (w) => w.roles[0].inherits = ["guest"],
     (w) => w.defaultRole = "guest",
     (w) => w.components[0].id = 2,
     (w) => w.components[0].read = ["player"],
@@ -136,6 +139,7 @@ Deno.test("schemaHash() of any legal world is the same for its declarations in a
       turned.world.components.reverse();
       turned.world.roles.reverse();
       for (const component of turned.world.components) component.read.reverse();
+      for (const role of turned.world.roles) role.inherits.reverse();
       assertEquals(hashOf(turned), hashOf(value));
     }),
     { seed: 11, numRuns: 60 },

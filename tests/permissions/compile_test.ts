@@ -179,3 +179,47 @@ Deno.test("compileGrants() fills rows and lanes without gap or overlap, for any 
     { seed: 3, numRuns: 80 },
   );
 });
+
+Deno.test("compileGrants() gives a role every right of those it inherits from, in every list", () => {
+  const value = smallManifest();
+  const who = (inherits: string[]) => {
+    value.world.roles = [
+      { id: 9, name: "player" },
+      { id: 2, name: "guest" },
+      { id: 5, name: "judge", inherits },
+    ];
+    value.world.components[0].read = ["player"];
+    value.world.components[0].fields.rotation.read = ["player"];
+    value.world.components[0].fields.rotation.write = ["judge"];
+    value.world.components[0].write = ["player", "judge"];
+    value.world.voice.hear = ["player"];
+    const grants = compiled(value);
+    // By ascending id: server, guest, judge, player.
+    assertEquals(grants.roles.map((role) => role.name), ["server", "guest", "judge", "player"]);
+    const { readMasks, writeMasks, spawnRoles } = grants.components[0]!;
+    const { speakRoles, hearRoles } = grants.voice;
+    return {
+      readMasks,
+      writeMasks,
+      roles: [spawnRoles, speakRoles, hearRoles, grants.events[0]!.sendRoles],
+    };
+  };
+  assertEquals(who([]), {
+    readMasks: [3, 0, 0, 3],
+    writeMasks: [3, 0, 3, 1],
+    roles: [0b1001, 0b1000, 0b1000, 0b1000],
+  });
+  assertEquals(who(["player"]), {
+    readMasks: [3, 0, 3, 3],
+    writeMasks: [3, 0, 3, 1],
+    roles: [0b1101, 0b1100, 0b1100, 0b1100],
+  });
+});
+
+Deno.test("compileGrants() narrows a field to a role that inherits the component's right", () => {
+  const value = smallManifest();
+  value.world.roles = [{ id: 1, name: "player" }, { id: 2, name: "guest", inherits: ["player"] }];
+  value.world.components[0].read = ["player"];
+  value.world.components[0].fields.rotation.read = ["guest"];
+  assertEquals(compiled(value).components[0]!.readMasks, [3, 1, 3]);
+});

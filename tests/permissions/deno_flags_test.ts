@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { denoFlags } from "../../permissions/deno_flags.ts";
+import { coversEndpoint } from "../../permissions/endpoint.ts";
 import { ManifestError } from "../../permissions/manifest_error.ts";
 import { type Loose, parsed, smallManifest } from "../support/manifest_samples.ts";
 
@@ -44,6 +45,10 @@ Deno.test("denoFlags() names every endpoint of a client, and no network of a loo
   assertEquals(
     net({ role: "client", connect: ["play.example.org:4433", "[::1]:4433"], caFile: "ca.pem" }),
     "--allow-net=unix:/run/e.sock,play.example.org:4433,[::1]:4433",
+  );
+  assertEquals(
+    net({ role: "client", connect: ["10.1.0.0/16:4433", "play.example.org:4433"] }),
+    "--allow-net=unix:/run/e.sock,10.1.0.0/16:4433,play.example.org:4433",
   );
   assertEquals(net({ role: "loopback" }), "--allow-net=unix:/run/e.sock");
 });
@@ -132,6 +137,61 @@ Deno.test("denoFlags() start a program that finds no right it should not have, a
       "ffi",
       "sys",
       "import",
+    ]);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
+
+Deno.test("denoFlags() grant a network to a process exactly as the manifest's own check reads it", async () => {
+  const folder = Deno.makeTempDirSync({ prefix: "syncra" });
+  try {
+    const manifestFile = `${folder}/m.jsonc`;
+    const value = smallManifest();
+    value.host = {
+      role: "client",
+      engineSocket: "engine.sock",
+      connect: ["127.8.0.0/13:4433", "10.1.2.0/31:80"],
+    };
+    Deno.writeTextFileSync(manifestFile, JSON.stringify(value));
+    const manifest = parsed(value);
+    const file = (path: string) => new URL(`../../${path}`, import.meta.url).pathname;
+    const { args } = denoFlags(manifest, {
+      manifestFile,
+      configFile: file("deno.json"),
+      moduleFile: file("tests/support/rights_program.ts"),
+    });
+    const hosts = [
+      "127.7.255.255:4433",
+      "127.8.0.0:4433",
+      "127.11.22.33:4433",
+      "127.15.255.255:4433",
+      "127.16.0.0:4433",
+      "127.11.22.33:4434",
+      "127.11.22.33",
+      "localhost:4433",
+      "10.1.1.255:80",
+      "10.1.2.0:80",
+      "10.1.2.1:80",
+      "10.1.2.2:80",
+      "10.1.2.1:4433",
+    ];
+    const wider = args.map((one) => one.replace("127.8.0.0/13:4433", "127.8.0.0/12:4433"));
+    const [found, answers, tooWide] = await Promise.all([
+      excessOf(args),
+      excessOf([...args, ...hosts]),
+      excessOf(wider),
+    ]);
+    assertEquals(found, []);
+    const { connect = [] } = manifest.host;
+    assertEquals(
+      answers,
+      hosts.map((host) => connect.some((one) => coversEndpoint(one, host)) ? "granted" : "prompt"),
+    );
+    assertEquals(answers.filter((one) => one === "granted").length, 5);
+    // One bit less of the prefix, and the driver refuses to start.
+    assertEquals(tooWide, [
+      "net is granted for 127.7.255.255:4433, which the manifest does not name",
     ]);
   } finally {
     Deno.removeSync(folder, { recursive: true });

@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
+import { MAX_KEPT_DENIALS } from "../../protocol/limits.ts";
 import { compileGrants } from "../../permissions/compile.ts";
 import { ALLOWED, type Decision, Gate, isNameOf, Rule } from "../../permissions/gate.ts";
 import {
@@ -35,9 +36,16 @@ class Oracle {
     return taken === true || (Array.isArray(taken) && taken.includes(field));
   }
 
+  /** A list that names a role includes all that inherit from it. */
+  includes(list: readonly string[], role: string): boolean {
+    if (list.includes(role) || list.includes("all")) return true;
+    const declared = this.#manifest.world.roles.find((one: Loose) => one.name === role);
+    return (declared?.inherits ?? []).some((parent: string) => this.includes(list, parent));
+  }
+
   read(component: Loose, field: string, role: string, isOwner: boolean): Verdict {
     const lists = [component.read ?? [], component.fields[field].read ?? ["all"]];
-    const byRole = lists.every((list) => list.includes(role) || list.includes("all"));
+    const byRole = lists.every((list) => this.includes(list, role));
     const byOwning = isOwner &&
       lists.every((list) => list.includes("owner") || list.includes("all"));
     if (role !== "server" && !byRole && !byOwning) return Rule.Role;
@@ -53,9 +61,9 @@ class Oracle {
   ): Verdict {
     if (role !== "server") {
       if (component.authority === "server") return Rule.Authority;
-      const names = (list: string[]) => list.includes(role) || list.includes("all");
       const may = (field: string) =>
-        names(component.write) && names(component.fields[field].write ?? ["all"]);
+        this.includes(component.write, role) &&
+        this.includes(component.fields[field].write ?? ["all"], role);
       if (!fields.every(may)) return Rule.Role;
       if (!isOwner) return Rule.NotOwner;
     }
@@ -423,4 +431,55 @@ Deno.test("Gate.decideOpen() keeps names inside their namespace and counts", () 
   value.host.deny = { channels: { chat: { send: true, receive: true } } };
   const narrow = new Gate(compiled(value));
   assertEquals(verdict(narrow.decideOpen({ channel: 1, name: "chat", roleIndex: 1 })), Rule.Host);
+});
+
+Deno.test("Gate gives the same answer object again, denials included, and bounds how many it keeps", () => {
+  const value = smallManifest();
+  for (let at = 0; at < 12; at++) {
+    value.world.components[0].fields[`f${at}`] = { type: "bool", write: [] };
+  }
+  const gate = new Gate(compiled(value));
+  const write = (mask: number) =>
+    gate.decideWrite({ component: 0, mask, roleIndex: 2, isOwner: true, direction: "in" });
+  const read = { component: 0, field: 0, roleIndex: 1, isOwner: false };
+  assertStrictEquals(gate.decideRead(read), ALLOWED);
+  assertStrictEquals(write(5), write(5));
+  for (let mask = 1; mask < 2 ** 14; mask++) {
+    const answer = write(mask);
+    assert(!answer.allowed);
+    assertEquals([answer.rule, answer.fields], [Rule.Role, mask]);
+    // The first ones stay, the rest is made anew each time and no less right.
+    assertEquals(answer === write(mask), mask <= MAX_KEPT_DENIALS);
+  }
+});
+
+Deno.test("Gate allocates nothing for an answer that it has given before", () => {
+  const gate = new Gate(compiled(smallManifest()));
+  const read = { component: 0, field: 1, roleIndex: 1, isOwner: false };
+  const write = { component: 0, mask: 3, roleIndex: 1, isOwner: true, direction: "in" } as const;
+  const refused = { ...write, roleIndex: 2 };
+  const event = { event: 0, roleIndex: 1, direction: "in", op: "send" } as const;
+  const voice = { roleIndex: 1, op: "speak", direction: "in", bytes: 80 } as const;
+  const ROUNDS = 4_000;
+  let yes = 0;
+  const ask = () => {
+    for (let i = 0; i < ROUNDS; i++) {
+      if (gate.decideRead(read).allowed) yes += 1;
+      if (gate.decideWrite(write).allowed) yes += 1;
+      if (gate.decideWrite(refused).allowed) yes += 1;
+      if (gate.decideEvent(event).allowed) yes += 1;
+      if (gate.decideVoice(voice).allowed) yes += 1;
+    }
+  };
+  let leastBytes = Infinity;
+  for (let batch = 0; batch < 40; batch++) {
+    const before = Deno.memoryUsage().heapUsed;
+    ask();
+    const grown = Deno.memoryUsage().heapUsed - before;
+    // A collection in between makes it negative, and says nothing.
+    if (grown >= 0) leastBytes = Math.min(leastBytes, grown);
+  }
+  assertEquals(yes, 40 * ROUNDS * 4);
+  // The smallest object has 12 bytes; what remains is the measurement's own.
+  assert(leastBytes < ROUNDS, `${leastBytes} bytes for ${ROUNDS} rounds`);
 });

@@ -44,6 +44,30 @@ const BROKEN: readonly (readonly [string, (m: Loose) => unknown, string, string]
   ],
   ["a text for a number", (m) => m.world.tickHz = "30", "world.tickHz", 'not "30"'],
   ["a tick rate above the limit", (m) => m.world.tickHz = 121, "world.tickHz", "at most 120"],
+  [
+    "a role that inherits from itself",
+    (m) => m.world.roles[0].inherits = ["player"],
+    "world.roles[0].inherits[0]",
+    "itself",
+  ],
+  [
+    "a role that inherits from one that is not declared",
+    (m) => m.world.roles[0].inherits = ["gest"],
+    "world.roles[0].inherits[0]",
+    'did you mean "guest"',
+  ],
+  [
+    "a role that inherits from the server",
+    (m) => m.world.roles[0].inherits = ["server"],
+    "world.roles[0].inherits[0]",
+    "no meaning here",
+  ],
+  [
+    "a role that inherits twice from one",
+    (m) => m.world.roles[0].inherits = ["guest", "guest"],
+    "world.roles[0].inherits[1]",
+    "named twice",
+  ],
   ["an empty name", (m) => m.world.name = "", "world.name", "at least 1 character"],
   ["a control character", (m) => m.world.name = "a\u0007", "world.name", "control"],
   ["a name too long in UTF-8", (m) => m.world.name = "é".repeat(40), "world.name", "64 bytes"],
@@ -457,6 +481,8 @@ Deno.test("parseManifest() refuses a client's mistakes", () => {
   assertEquals(client({ connect: [] }), ["host.connect"]);
   assertEquals(client({ connect: ["h:0"] }), ["host.connect[0]"]);
   assertEquals(client({ connect: ["h:1", "h:1"] }), ["host.connect[1]"]);
+  assertEquals(client({ connect: ["10.1.0.0/16:4433", "10.1.0.7:4433"] }), []);
+  assertEquals(client({ connect: ["10.1.0.0/16"] }), ["host.connect[0]"]);
   assertEquals(client({ connect: ["h:1"], listen: "h:1" }), ["host.listen"]);
   assertEquals(client({ connect: ["h:1"], pin: "AB" }), ["host.pin"]);
   assertEquals(client({ connect: ["h:1"], pin: "a".repeat(64), caFile: "ca.pem" }), [
@@ -635,4 +661,37 @@ Deno.test("parseManifest() answers any damaged manifest with a value or a Manife
     ),
     { seed: 20_260_102, numRuns: 400 },
   );
+});
+
+Deno.test("parseManifest() finds every part of a circle of roles", () => {
+  const value = smallManifest();
+  value.world.roles = [
+    { id: 1, name: "player", inherits: ["guest"] },
+    { id: 2, name: "guest", inherits: ["judge"] },
+    { id: 3, name: "judge", inherits: ["player"] },
+    { id: 4, name: "bystander", inherits: ["player"] },
+  ];
+  const mistakes = mistakesOf(JSON.stringify(value));
+  assertEquals(
+    mistakes.map((one) => one.path),
+    [0, 1, 2].map((at) => `world.roles[${at}].inherits[0]`),
+  );
+  for (const { message } of mistakes) assertStringIncludes(message, "circle");
+});
+
+Deno.test("parseManifest() tells how to write a network that it refuses", () => {
+  const advice = (text: string) => {
+    const value = smallManifest();
+    value.host = { role: "client", engineSocket: "e.sock", connect: [text] };
+    return mistakesOf(JSON.stringify(value)).map((one) => one.message).join();
+  };
+  assertStringIncludes(advice("10.1.2.3/16:99"), 'write "10.1.0.0/16:99"');
+  assertStringIncludes(advice("10.1.0.0/16"), 'write "10.1.0.0/16:4433"');
+  assertStringIncludes(advice("10.1.2.3/32:99"), 'single address, "10.1.2.3:99"');
+  assertStringIncludes(advice("0.0.0.0/0:99"), "at least 8 bits");
+  assertStringIncludes(advice("[fd00::]/8:99"), "IPv6");
+  assertStringIncludes(advice("a.example/16:99"), "as an IPv4 address");
+  const server = smallManifest();
+  server.host.listen = "10.1.0.0/16:4433";
+  assertEquals(mistakesOf(JSON.stringify(server)).map((one) => one.path), ["host.listen"]);
 });

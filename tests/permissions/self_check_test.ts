@@ -70,3 +70,29 @@ Deno.test("probesOutside() asks about neighbours of everything the manifest name
   }
   asks({ name: "net", host: "unix:/srv/room/engine.sock.other" });
 });
+
+Deno.test("probesOutside() asks around a network, and for nothing in it", () => {
+  const value = smallManifest();
+  value.host = {
+    role: "client",
+    engineSocket: "e.sock",
+    connect: ["10.0.0.0/8:80", "192.168.0.0/24:4433", "192.168.0.9:4434"],
+  };
+  const hosts = probesOutside(parsed(value), PATHS)
+    .flatMap((one) => one.name === "net" ? [one.host ?? ""] : []);
+  const wanted = [
+    "9.255.255.255:80",
+    "11.0.0.0:80",
+    "10.0.0.1",
+    "10.0.0.1:81",
+    "10.0.0.1:443",
+    "192.167.255.255:4433",
+    "192.168.1.0:4433",
+    "192.168.0.1:4432",
+    "192.168.0.1:80",
+    "192.168.0.9:4435",
+  ];
+  for (const host of wanted) assert(hosts.includes(host), host);
+  // Each of these is asked about on another manifest's behalf, and granted by this one.
+  for (const host of ["10.0.0.1:80", "192.168.0.9:4433"]) assert(!hosts.includes(host), host);
+});

@@ -15,16 +15,18 @@ export const CONTROL_SAMPLES: readonly (readonly [ControlDirection, ControlMessa
     kind: "join",
     protocolVersion: PROTOCOL_VERSION,
     schemaHash: pattern(32, 1),
-    credential: { version: 0, bytes: pattern(0, 0) },
+    credential: "none",
     resume: undefined,
   }],
   ["toAuthority", {
     kind: "join",
     protocolVersion: PROTOCOL_VERSION,
     schemaHash: pattern(32, 9),
-    credential: { version: 3, bytes: pattern(130, 7) },
+    credential: "token",
     resume: { peer: 513, secret: pattern(32, 100) },
   }],
+  ["fromAuthority", { kind: "challenge", challenge: pattern(32, 77) }],
+  ["toAuthority", { kind: "proof", token: pattern(130, 7), signature: pattern(64, 3) }],
   ["fromAuthority", {
     kind: "accepted",
     peer: 7,
@@ -89,8 +91,13 @@ export const messageToAuthority: fc.Arbitrary<ControlMessage> = fc.oneof(
     kind: fc.constant("join" as const),
     protocolVersion: fc.constant(PROTOCOL_VERSION),
     schemaHash: bytes(32),
-    credential: fc.record({ version: fc.nat(255), bytes: fc.uint8Array({ maxLength: 300 }) }),
+    credential: fc.constantFrom("none" as const, "token" as const),
     resume: fc.option(fc.record({ peer, secret: bytes(32) }), { nil: undefined }),
+  }),
+  fc.record({
+    kind: fc.constant("proof" as const),
+    token: fc.uint8Array({ minLength: 1, maxLength: 300 }),
+    signature: bytes(64),
   }),
   event(fc.constant(0)),
   bye,
@@ -98,6 +105,7 @@ export const messageToAuthority: fc.Arbitrary<ControlMessage> = fc.oneof(
 
 /** Any message from the holder of authority. */
 export const messageFromAuthority: fc.Arbitrary<ControlMessage> = fc.oneof(
+  fc.record({ kind: fc.constant("challenge" as const), challenge: bytes(32) }),
   fc.record({
     kind: fc.constant("accepted" as const),
     peer,

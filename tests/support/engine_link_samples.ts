@@ -115,6 +115,9 @@ export const TO_ENGINE_SAMPLES: readonly ToEngine[] = [
   { kind: "ping", time: 1234.5 },
   { kind: "pong", time: -1 },
   { kind: "goodbye", code: 0, reason: "" },
+  { kind: "sign", request: 0xffff_ffff, bytes: new Uint8Array(144).fill(3) },
+  { kind: "nonces", used: new Uint8Array(40).fill(9) },
+  { kind: "identity", peer: 7, subject: "zoë@example.org", key: new Uint8Array(32).fill(1) },
 ];
 
 /** Valid messages to the driver, every kind at least once. */
@@ -125,6 +128,7 @@ export const TO_DRIVER_SAMPLES: readonly ToDriver[] = [
     schemaHash: HASH,
     connect: { url: "quic://127.0.0.1:4433", pin: HASH, credential: bytes(9) },
     resume: bytes(),
+    nonces: new Uint8Array(60).fill(255),
     entities: words(1, 2, 0x8000_0003, 4),
   },
   {
@@ -133,6 +137,7 @@ export const TO_DRIVER_SAMPLES: readonly ToDriver[] = [
     schemaHash: HASH,
     connect: undefined,
     resume: bytes(),
+    nonces: bytes(),
     entities: none,
   },
   {
@@ -166,4 +171,6 @@ export const TO_DRIVER_SAMPLES: readonly ToDriver[] = [
   { kind: "ping", time: 0 },
   { kind: "pong", time: 1e300 },
   { kind: "goodbye", code: 65_535, reason: "x" },
+  { kind: "signed", request: 5, credential: bytes(101, 121), signature: new Uint8Array(64) },
+  { kind: "signed", request: 0, credential: bytes(), signature: bytes() },
 ];

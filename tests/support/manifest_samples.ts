@@ -159,13 +159,15 @@ export const manifestArbitrary: fc.Arbitrary<Loose> = fc.record({
   tickHz: fc.integer({ min: 10, max: 120 }),
   deny: fc.option(denyArbitrary, { nil: undefined }),
   role: fc.constantFrom("server", "client", "loopback"),
-}).map(({ components, eventFields, send, receive, tickHz, deny, role }) => {
+  // Each from some of those after it: never in a circle.
+  inherits: fc.tuple(some(ROLES.slice(1)), some(ROLES.slice(2)), fc.constant([])),
+}).map(({ components, eventFields, send, receive, tickHz, deny, role, inherits }) => {
   const denied = deny === undefined ? undefined : components[deny.component % components.length];
   const value = {
     world: {
       name: "random",
       tickHz,
-      roles: ROLES.map((name, at) => ({ id: at + 1, name })),
+      roles: ROLES.map((name, at) => ({ id: at + 1, name, inherits: inherits[at] })),
       defaultRole: "guest",
       components,
       events: [{

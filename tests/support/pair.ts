@@ -17,6 +17,7 @@ import type { CoreEnvironment, DriverCore } from "../../driver/core.ts";
 import { ClientCore } from "../../driver/client_core.ts";
 import { EngineSocket } from "../../driver/engine_socket.ts";
 import { ServerCore } from "../../driver/server_core.ts";
+import { isSignedBy } from "./join_keys.ts";
 import { TappedConnection } from "./tapped_connection.ts";
 
 const ENDPOINT = "sim.test:1";
@@ -63,6 +64,12 @@ export class PairNode<C extends DriverCore = DriverCore> {
           return bytes;
         },
         sha256,
+        unixMs: () => pair.unixStartMs + pair.network.now,
+        verifyEd25519: (publicKey, signature, data, done) => {
+          const isGood = isSignedBy(publicKey, signature, data);
+          // The answer comes later, as the runtime's does.
+          pair.network.at(pair.network.now + pair.verifyMs, () => done(isGood));
+        },
         wake: () => this.wake(),
       });
     this.#core = this.#make();
@@ -227,6 +234,12 @@ export class Pair {
   readonly wire: { readonly up: Uint8Array[]; readonly down: Uint8Array[] } = { up: [], down: [] };
   /** Hears everything that passes, when set. */
   tap: PairTap | undefined;
+  /** The wall clock at the start of virtual time, ms since 1970. */
+  unixStartMs = 1_800_000_000_000;
+  /** Time that checking a signature takes, ms. */
+  verifyMs = 0.2;
+  /** SHA-256 of the certificate that clients check and the server has; empty for none. */
+  binding: Uint8Array = new Uint8Array(0);
   /** No connection can be made while it is true. */
   unreachable = false;
   readonly grants: Grants;
@@ -296,7 +309,7 @@ export class Pair {
   #tapped(connection: Connection, direction: "up" | "down"): Connection {
     return new TappedConnection(connection, (bytes) => {
       if (this.recording) this.wire[direction].push(bytes.slice());
-    });
+    }, this.binding);
   }
 
   /** Ends all connections of a driver that died, at its end only. */

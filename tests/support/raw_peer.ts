@@ -94,7 +94,7 @@ export class RawPeer {
       kind: "join",
       protocolVersion: PROTOCOL_VERSION,
       schemaHash: Uint8Array.fromHex(this.pair.grants.schemaHash),
-      credential: { version: 0, bytes: new Uint8Array(0) },
+      credential: "none",
       resume: undefined,
       ...changes,
     });

@@ -298,6 +298,7 @@ export function sampleGrants(overrides: Partial<Grants> = {}): Grants {
       { index: SPECTATOR, id: 2, name: "spectator" },
     ],
     defaultRole: PLAYER,
+    identity: { anonymous: true, issuers: [] },
     components: buildComponents(SAMPLE_COMPONENTS),
     events: sampleEvents(),
     channels: [],

@@ -47,20 +47,19 @@ class TappedStream implements Stream {
 
 /** See the head of this file. */
 export class TappedConnection implements Connection {
+  readonly channelBinding: Uint8Array;
   readonly #connection: Connection;
   readonly #tap: Tap;
 
-  constructor(connection: Connection, tap: Tap) {
+  /** With a `binding` of its own where the backend has none. */
+  constructor(connection: Connection, tap: Tap, binding: Uint8Array = connection.channelBinding) {
     this.#connection = connection;
     this.#tap = tap;
+    this.channelBinding = binding;
   }
 
   get maxDatagramSize(): number {
     return this.#connection.maxDatagramSize;
-  }
-
-  get channelBinding(): Uint8Array {
-    return this.#connection.channelBinding;
   }
 
   get label(): string {

@@ -1,0 +1,318 @@
+// The entities a client owns: what its engine spawns, changes and ends, and what the server says about them. Its engine's batches are judged
+// here; when and how the result is sent is the business of core and link.
+
+import { DRIVER_HANDLE_BIT, type Handle, type ToDriver } from "../protocol/engine_messages.ts";
+import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
+import type { TimelineTime } from "../protocol/timeline_units.ts";
+import { type ComponentGrant } from "../permissions/grants.ts";
+import { Rule } from "../permissions/rule.ts";
+import type { ComponentValue } from "../replication/value.ts";
+import { World } from "../replication/world.ts";
+import { EntityIdPool } from "../session/entity_ids.ts";
+import type { ClientState } from "./client_state.ts";
+import type { ClientView } from "./client_view.ts";
+import { type BatchSink, EngineBatchReader, markAgain } from "./engine_batch.ts";
+
+type Batch = Extract<ToDriver, { kind: "batch" }>;
+
+/** One client's own entities. Call `begin` with each join, before anything else of it. */
+export class ClientOwn {
+  readonly #state: ClientState;
+  readonly #view: ClientView;
+  readonly #reader: EngineBatchReader;
+  readonly #ids = new EntityIdPool();
+  /** Ids taken from the pool of the present link: the server hears of them over this link or not at all. */
+  readonly #fresh = new Set<EntityId>();
+  /** Last tick that was sent: what changes belongs to a later one. */
+  readonly #sentTick: () => number;
+  #world: World;
+  /** Last sample time given to a batch. */
+  #stamp = 0;
+
+  /** @param sentTick The last tick that was sent. */
+  constructor(state: ClientState, view: ClientView, sentTick: () => number) {
+    this.#state = state;
+    this.#view = view;
+    this.#sentTick = sentTick;
+    this.#reader = new EngineBatchReader(state.grants, state.gate, state.handles);
+    this.#world = new World(state.grants);
+  }
+
+  /** The world that is sent: own entities, and former ones whose new owner the server has not heard we know. */
+  get world(): World {
+    return this.#world;
+  }
+
+  /** Whether this client owns the entity. */
+  isOwn(id: EntityId): boolean {
+    return this.#world.isAlive(id) && this.#world.owner(id) === this.#state.peer;
+  }
+
+  /** Starts in another place, where nothing of before is known. */
+  reset(): void {
+    this.#world = new World(this.#state.grants);
+    this.#state.handles.clear();
+    this.#stamp = 0;
+  }
+
+  /** A link is there, with these ids to spawn with. */
+  begin(entityIds: readonly EntityId[]): void {
+    this.#fresh.clear();
+    this.#ids.clear();
+    this.#ids.add(entityIds.filter((id) => !this.#world.isAlive(id)));
+    this.#world.forEachOwned(this.#state.peer, (id) => this.#view.adopt(id));
+  }
+
+  /** More ids to spawn with. */
+  addIds(ids: readonly EntityId[]): void {
+    this.#ids.add(ids);
+  }
+
+  /** Applies a batch of the engine. */
+  applyBatch(batch: Batch, nowMs: number): void {
+    const state = this.#state;
+    // Each batch has a time of its own: two that come in one moment are still two samples.
+    const time = Math.max(state.timeAt(nowMs), this.#stamp + 1);
+    this.#stamp = time;
+    const named: number[] = [];
+    const composition = compositionOf(batch, this.#reader);
+    for (const handle of batch.spawns) {
+      const id = this.#spawn(handle, composition.get(handle) ?? []);
+      if (id !== undefined) named.push(handle, id);
+    }
+    if (named.length > 0) state.push({ kind: "named", pairs: Uint32Array.from(named) });
+    const sink = this.#sink(composition, time);
+    for (const rows of batch.components) this.#reader.readRows(rows, sink);
+    for (let i = 0; i + 1 < batch.removes.length; i += 2) {
+      this.#remove(batch.removes[i]!, batch.removes[i + 1]!);
+    }
+    for (const handle of batch.despawns) this.#despawn(handle);
+    state.push({ kind: "stamped", id: batch.id, time });
+  }
+
+  /** The engine wants to hear these components again: `[handle, componentId]` pairs, flat. */
+  resend(pairs: Uint32Array): void {
+    markAgain(pairs, this.#state.handles, this.#reader, this.#state.outbox);
+  }
+
+  // ---- what the server says
+
+  /** Owner and epoch of an entity that is ours, was, or will be. */
+  adopt(id: EntityId, owner: number, epoch: number): void {
+    const { peer } = this.#state;
+    const world = this.#world;
+    const wasOwn = this.isOwn(id);
+    if (owner !== peer && !world.isAlive(id)) return;
+    if (!world.isAlive(id)) world.spawn(id, peer, this.#tick);
+    const before = world.epoch(id);
+    world.adoptHeader(id, owner, epoch, this.#tick);
+    if (owner !== peer) return;
+    if (!wasOwn) {
+      this.#view.forEachHeld(id, (component, value, time) => {
+        this.override(id, component, this.#component(component).allFields, value, time);
+      });
+    } else if (before !== epoch) {
+      // What was sent under the old epoch may have been refused, though it was not what the server changed.
+      world.forEachComponent(id, (c) => this.#state.joined?.sender.putRight(id, c));
+    }
+  }
+
+  /** Takes the server's value of a component that this client may write, so that its next write starts from there. */
+  override(
+    id: EntityId,
+    c: number,
+    mask: number,
+    value: ComponentValue,
+    time: TimelineTime,
+  ): void {
+    if (this.#component(c).authority !== "owner") return;
+    const world = this.#world;
+    if (world.hasComponent(id, c)) {
+      world.write(id, c, mask, value, Math.max(this.#tick, world.versionTick(id, c)), time);
+    } else {
+      world.addComponent(id, c, value, this.#tick, time);
+    }
+    this.#state.joined?.sender.markSynced(id, c);
+  }
+
+  /** The server's engine took a component away. */
+  dropComponent(id: EntityId, c: number): void {
+    if (this.#component(c).authority !== "owner" || !this.#world.hasComponent(id, c)) return;
+    this.#world.removeComponent(id, c, this.#tick);
+  }
+
+  /** An own entity ended at the server. */
+  handleGone(id: EntityId): void {
+    if (this.#world.isAlive(id)) this.#world.despawn(id, this.#tick);
+    this.#fresh.delete(id);
+  }
+
+  /** The server refused a spawn: the engine rolls it back. */
+  handleSpawnRefused(id: EntityId, rule: Rule): void {
+    const { handles, outbox } = this.#state;
+    const handle = handles.handleOf(id);
+    if (this.#world.isAlive(id)) {
+      this.handleGone(id);
+      this.#view.forget(id);
+    }
+    if (handle === 0) return;
+    handles.unbindId(id);
+    outbox.forget(id);
+    outbox.push({ kind: "spawnRefused", handle, rule });
+  }
+
+  // ---- what the engine does
+
+  get #tick(): number {
+    return this.#sentTick() + 1;
+  }
+
+  #component(c: number): ComponentGrant {
+    return this.#state.grants.components[c]!;
+  }
+
+  #spawn(handle: Handle, components: readonly number[]): EntityId | undefined {
+    const { handles, gate, role, peer } = this.#state;
+    const known = handles.idOf(handle);
+    if (known !== NO_ENTITY && this.isOwn(known)) return undefined;
+    const decision = gate.decideSpawn({
+      components,
+      roleIndex: role,
+      ownedCount: this.#world.countOwned(peer),
+      ownedWith: (c) => this.#ownedWith(c),
+      direction: "out",
+    });
+    // An engine that comes back with an entity of before keeps its name; should the entity have ended meanwhile, the server refuses it.
+    const id = !decision.allowed
+      ? undefined
+      : known !== NO_ENTITY && !this.#view.isAnnounced(known)
+      ? known
+      : this.#ids.take();
+    if (id === undefined) {
+      const rule = decision.allowed ? Rule.SpawnCount : decision.rule;
+      this.#state.deny(rule, "spawn", 0, 0, NO_ENTITY, peer, handle);
+      this.#state.push({ kind: "spawnRefused", handle, rule });
+      return undefined;
+    }
+    if (id !== known) {
+      handles.bind(handle, id);
+      this.#fresh.add(id);
+    }
+    this.#world.spawn(id, peer, this.#tick);
+    this.#view.adopt(id);
+    return id;
+  }
+
+  #sink(composition: ReadonlyMap<Handle, number[]>, time: TimelineTime): BatchSink {
+    const state = this.#state;
+    return {
+      role: state.role,
+      ownership: (id) =>
+        this.isOwn(id)
+          ? { isOwner: true }
+          : this.#view.isAnnounced(id)
+          ? { isOwner: false }
+          : undefined,
+      applyRow: (id, component, mask, value) => this.#applyRow(id, component, mask, value, time),
+      refuseRow: (handle, id, component, componentId, fields, rule) => {
+        // A row of a spawn that was refused a moment ago has been told already.
+        if (id === NO_ENTITY && composition.has(handle)) return;
+        state.deny(rule, "component", componentId, fields, id, state.peer, handle);
+        if (component !== undefined && id !== NO_ENTITY) {
+          state.outbox.markValue(id, component.index);
+        }
+      },
+    };
+  }
+
+  #applyRow(
+    id: EntityId,
+    component: ComponentGrant,
+    mask: number,
+    value: ComponentValue,
+    time: TimelineTime,
+  ): void {
+    const state = this.#state;
+    const c = component.index;
+    if (this.#world.hasComponent(id, c)) {
+      this.#world.write(id, c, mask, value, this.#tick, time);
+      return;
+    }
+    const decision = state.gate.decideChange({
+      component: c,
+      op: "add",
+      roleIndex: state.role,
+      isOwner: true,
+      ownedWith: (other) => this.#ownedWith(other),
+      direction: "out",
+    });
+    if (decision.allowed) {
+      this.#world.addComponent(id, c, value, this.#tick, time);
+      return;
+    }
+    state.deny(decision.rule, "component", component.id, mask, id, state.peer);
+    state.outbox.markRemove(id, c);
+  }
+
+  #remove(handle: Handle, componentId: number): void {
+    const state = this.#state;
+    const id = state.handles.idOf(handle);
+    const component = this.#reader.component(componentId);
+    if (component === undefined || !this.isOwn(id)) return;
+    if (!this.#world.hasComponent(id, component.index)) return;
+    const decision = state.gate.decideChange({
+      component: component.index,
+      op: "remove",
+      roleIndex: state.role,
+      isOwner: true,
+      ownedWith: () => 0,
+      direction: "out",
+    });
+    if (decision.allowed) {
+      this.#world.removeComponent(id, component.index, this.#tick);
+      return;
+    }
+    state.deny(decision.rule, "component", component.id, 0, id, state.peer);
+    state.outbox.markValue(id, component.index);
+  }
+
+  #despawn(handle: Handle): void {
+    const { handles, outbox, joined } = this.#state;
+    const id = handles.idOf(handle);
+    if (id === NO_ENTITY) return;
+    const isOwn = this.isOwn(id);
+    if (!isOwn && (this.#view.isAnnounced(id) || handle >= DRIVER_HANDLE_BIT)) {
+      return this.#state.deny(Rule.NotOwner, "despawn", 0, 0, id, this.#state.peer);
+    }
+    if (joined !== undefined && !joined.sender.wasTold(id)) {
+      // Nobody heard of it: the id is as good as new. Of one that an earlier link told of, the end has to be told over this one.
+      if (this.#fresh.has(id)) this.#ids.add([id]);
+      else joined.sender.assume(id);
+    }
+    this.#fresh.delete(id);
+    if (isOwn) this.#world.despawn(id, this.#tick);
+    this.#view.forget(id);
+    outbox.forget(id);
+    handles.unbindHandle(handle);
+  }
+
+  #ownedWith(component: number): number {
+    let count = 0;
+    this.#world.forEachOwned(this.#state.peer, (id) => {
+      if (this.#world.hasComponent(id, component)) count += 1;
+    });
+    return count;
+  }
+}
+
+/** Component indices that a batch gives to each of its new handles. */
+function compositionOf(batch: Batch, reader: EngineBatchReader): Map<Handle, number[]> {
+  const composition = new Map<Handle, number[]>();
+  for (const handle of batch.spawns) composition.set(handle, []);
+  for (const rows of batch.components) {
+    const component = reader.component(rows.componentId);
+    if (component === undefined) continue;
+    for (const handle of rows.handles) composition.get(handle)?.push(component.index);
+  }
+  return composition;
+}

@@ -1,0 +1,182 @@
+// The door for what a server's own engine does to the world: spawns, values, removals, despawns, transfers. The engine decides; the driver
+// checks its own grants once more, and an override of an owner's component voids what that owner sent before it knew.
+
+import { SERVER_PEER, type ToDriver } from "../protocol/engine_messages.ts";
+import type { Handle } from "../protocol/engine_messages.ts";
+import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
+import { SUBTICKS, type TimelineTime } from "../protocol/timeline_units.ts";
+import { type ComponentGrant, SERVER_ROLE } from "../permissions/grants.ts";
+import { Rule } from "../permissions/rule.ts";
+import type { ComponentValue } from "../replication/value.ts";
+import { type BatchSink, EngineBatchReader, markAgain } from "./engine_batch.ts";
+import type { ServerState } from "./server_state.ts";
+
+type Batch = Extract<ToDriver, { kind: "batch" }>;
+
+/** Applies the batches of the engine that holds world authority. */
+export class ServerBatches {
+  readonly #state: ServerState;
+  readonly #reader: EngineBatchReader;
+  /** Entities that the present batch spawns. */
+  readonly #spawned = new Set<EntityId>();
+
+  /** Applies to the state's world. */
+  constructor(state: ServerState) {
+    this.#state = state;
+    this.#reader = new EngineBatchReader(state.grants, state.gate, state.handles);
+  }
+
+  /**
+   * Takes over the names that the engine kept from an earlier driver. Its own entities come again with the first batch, under the same ids.
+   * Peers' entities are over: without their resume secrets nobody can take them up, and their slots begin a new generation.
+   */
+  adoptNames(pairs: Uint32Array, isEngineHandle: (handle: Handle) => boolean): void {
+    const { ids, handles } = this.#state;
+    for (let i = 0; i + 1 < pairs.length; i += 2) {
+      const handle = pairs[i]!;
+      const id = pairs[i + 1]!;
+      if (handle === 0 || !ids.reserve(id)) continue;
+      if (isEngineHandle(handle)) handles.bind(handle, id);
+      else ids.release(id);
+    }
+  }
+
+  /** Applies one batch; what changes belongs to the next tick. */
+  apply(batch: Batch, nowMs: number): void {
+    const { world, outbox } = this.#state;
+    const tick = this.#state.lastTick + 1;
+    const time = tick * SUBTICKS;
+    this.#spawned.clear();
+    this.#spawn(batch, tick, nowMs);
+    const sink = this.#sink(tick, time, nowMs);
+    for (const rows of batch.components) this.#reader.readRows(rows, sink);
+    for (let i = 0; i + 1 < batch.removes.length; i += 2) {
+      const id = this.#state.handles.idOf(batch.removes[i]!);
+      const component = this.#reader.component(batch.removes[i + 1]!);
+      if (component === undefined || !world.isAlive(id)) continue;
+      if (!world.hasComponent(id, component.index)) continue;
+      world.removeComponent(id, component.index, tick);
+      this.#override(id, component, tick);
+    }
+    for (const handle of batch.despawns) this.#despawn(handle);
+    outbox.push({ kind: "stamped", id: batch.id, time });
+  }
+
+  /** The engine wants to hear these components again: `[handle, componentId]` pairs, flat. */
+  resend(pairs: Uint32Array): void {
+    markAgain(pairs, this.#state.handles, this.#reader, this.#state.outbox);
+  }
+
+  /** Gives an entity to a peer, or back to the server. */
+  transfer(handle: Handle, peerId: number, nowMs: number): void {
+    const state = this.#state;
+    const { world } = state;
+    const id = state.handles.idOf(handle);
+    if (!world.isAlive(id)) {
+      state.denyHandle(Rule.EntityUnknown, 0, 0, handle, nowMs);
+      return;
+    }
+    if (peerId !== SERVER_PEER && !state.hasPlace(peerId)) {
+      state.denyHandle(Rule.Peer, 0, 0, handle, nowMs);
+      // The engine noted the new owner when it asked.
+      state.outbox.markOwner(id);
+      return;
+    }
+    const former = world.owner(id);
+    if (former === peerId) return;
+    world.setOwner(id, peerId, state.lastTick + 1);
+    const before = state.peers.get(former);
+    if (before !== undefined) {
+      // What it wrote itself it was never sent; from now on it reads it like everyone else.
+      world.forEachComponent(id, (c) => before.sender.putRight(id, c));
+      state.chooseViewpoint(before);
+    }
+    const peer = state.peers.get(peerId);
+    if (peer !== undefined) state.chooseViewpoint(peer);
+    state.outbox.markOwner(id);
+  }
+
+  #spawn(batch: Batch, tick: number, nowMs: number): void {
+    const state = this.#state;
+    const { world, handles } = state;
+    const named: number[] = [];
+    for (let i = 0; i < batch.spawns.length; i++) {
+      const handle = batch.spawns[i]!;
+      let id = handles.idOf(handle);
+      if (id !== NO_ENTITY && world.isAlive(id)) continue;
+      if (id === NO_ENTITY) {
+        const given = state.ids.allocate();
+        if (given === undefined) {
+          state.deny(undefined, Rule.SpawnCount, "spawn", 0, 0, NO_ENTITY, nowMs);
+          state.push({ kind: "spawnRefused", handle, rule: Rule.SpawnCount });
+          continue;
+        }
+        id = given;
+        handles.bind(handle, id);
+      }
+      const wanted = batch.spawnOwners[i]!;
+      const owner = state.hasPlace(wanted) ? wanted : SERVER_PEER;
+      world.spawn(id, owner, tick);
+      this.#spawned.add(id);
+      if (owner !== wanted) state.outbox.markOwner(id);
+      named.push(handle, id);
+    }
+    if (named.length > 0) state.push({ kind: "named", pairs: Uint32Array.from(named) });
+  }
+
+  #sink(tick: number, time: TimelineTime, nowMs: number): BatchSink {
+    const { world, outbox } = this.#state;
+    return {
+      role: SERVER_ROLE,
+      ownership: (id) =>
+        world.isAlive(id) ? { isOwner: world.owner(id) === SERVER_PEER } : undefined,
+      applyRow: (id, component, mask, value) =>
+        this.#applyRow(id, component, mask, value, tick, time),
+      refuseRow: (handle, id, component, componentId, fields, rule) => {
+        this.#state.denyHandle(rule, componentId, fields, handle, nowMs);
+        if (
+          component !== undefined && world.isAlive(id) && world.hasComponent(id, component.index)
+        ) outbox.markValue(id, component.index);
+      },
+    };
+  }
+
+  #applyRow(
+    id: EntityId,
+    component: ComponentGrant,
+    mask: number,
+    value: ComponentValue,
+    tick: number,
+    time: TimelineTime,
+  ): void {
+    const { world } = this.#state;
+    const c = component.index;
+    if (!world.hasComponent(id, c)) {
+      world.addComponent(id, c, value, tick, time);
+      this.#override(id, component, tick);
+    } else if (world.write(id, c, mask, value, tick, time) !== 0) {
+      this.#override(id, component, tick);
+    }
+  }
+
+  /** What the owner sent before it knows of this change no longer counts. */
+  #override(id: EntityId, component: ComponentGrant, tick: number): void {
+    const { world } = this.#state;
+    // The first values of a spawn override nobody.
+    if (this.#spawned.has(id) || component.authority !== "owner") return;
+    if (world.owner(id) !== SERVER_PEER) world.raiseEpoch(id, tick);
+  }
+
+  #despawn(handle: Handle): void {
+    const state = this.#state;
+    const id = state.handles.idOf(handle);
+    if (state.world.isAlive(id)) {
+      state.despawn(id);
+      state.outbox.forget(id);
+    } else if (id !== NO_ENTITY && state.ids.isTaken(id) && !state.ids.isResting(id)) {
+      // It ended while no driver lived, and no peer of this one has heard of it.
+      state.ids.release(id);
+    }
+    state.handles.unbindHandle(handle);
+  }
+}
