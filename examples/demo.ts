@@ -1,19 +1,17 @@
 // The demo: a server and its clients, each an engine with a driver process of its own under exactly the rights of its manifest, talk over
 // real QUIC on loopback. Recorded people move, one of them speaks, writes are forged at three doors; at the end everything is judged.
 
-import type { ComponentRows, DenialReport } from "../protocol/engine_messages.ts";
-import { encodeToDriver, encodeToEngine } from "../protocol/engine_codec.ts";
+import type { DenialReport } from "../protocol/engine_messages.ts";
 import { ExitCode } from "../driver/exit_codes.ts";
 import { type ComponentValues, FlushPacer } from "../engine/mod.ts";
-import { RowWriter } from "../replication/row_codec.ts";
-import { createValue } from "../replication/value.ts";
-import { connectQuic } from "../transport/quic.ts";
 import { AvatarJudge, percentile } from "./demo/avatars.ts";
 import { occursAtAnyBit } from "./demo/bit_search.ts";
-import { HostilePeer } from "./demo/hostile_peer.ts";
+import { Forgeries, type Scene } from "./demo/forgeries.ts";
 import { type Actor, Stage } from "./demo/stage.ts";
 import { LiveTable } from "./demo/table.ts";
+import { Verdict } from "./demo/verdict.ts";
 import { VoiceJudge } from "./demo/voice.ts";
+import { delay, waitUntil, within } from "./demo/waiting.ts";
 import { CLIP_HZ, poseAt, readClips, readVoicePackets, VOICE_PACKET_MS } from "./recorded.ts";
 
 /** How the demo runs. */
@@ -60,15 +58,12 @@ class Demo {
   /** Where each client's body is, as last set. */
   readonly #bodies: number[][] = [];
   readonly #denials = new Map<string, DenialReport[]>();
-  readonly #sdkRefusals: { what: string; refused: boolean }[] = [];
-  readonly #hostiles: HostilePeer[] = [];
+  readonly #forgeries: Forgeries;
   readonly #table: LiveTable;
   #pacer: FlushPacer | undefined;
   #server!: Actor;
   #pin = "";
-  #guessRefusal: string | undefined;
   #greetingId = 0;
-  #forgedInjection = 0;
 
   constructor(stage: Stage, options: DemoOptions) {
     this.#stage = stage;
@@ -77,6 +72,33 @@ class Demo {
     this.#avatars = new AvatarJudge(avatar);
     this.#voice = new VoiceJudge(stage.grants.voice.range, readVoicePackets());
     this.#table = new LiveTable(() => [this.#server, ...this.#clients]);
+    this.#forgeries = new Forgeries(this.#scene());
+  }
+
+  /** What the forger sees; the server and the sign come later than it. */
+  #scene(): Scene {
+    const server = () => this.#server;
+    const pin = () => this.#pin;
+    const sign = () => this.#greetingId;
+    return {
+      stage: this.#stage,
+      get server() {
+        return server();
+      },
+      get pin() {
+        return pin();
+      },
+      get sign() {
+        return sign();
+      },
+      clients: this.#clients,
+      handles: this.#handles,
+      greeting: GREETING,
+      denials: this.#denials,
+      poseOf: (index, sample, share) => this.#poseOf(index, sample, share),
+      idOf: (index) => this.#idOf(index),
+      nextPacket: () => this.#voice.nextPacket,
+    };
   }
 
   // ---- before
@@ -107,7 +129,7 @@ class Demo {
       const pose = this.#poseOf(index, 0, 0);
       this.#avatars.noteFlushed(`client ${index}`, engine.flush(), pose, nowMs);
     });
-    await this.#waitUntil(
+    await waitUntil(
       "everyone sees everyone",
       () =>
         this.#clients.every(({ engine }) =>
@@ -116,14 +138,6 @@ class Demo {
           )
         ),
     );
-  }
-
-  async #waitUntil(what: string, condition: () => boolean): Promise<void> {
-    const deadline = performance.now() + 5_000;
-    while (!condition()) {
-      if (performance.now() > deadline) throw new Error(`not within 5 s: ${what}`);
-      await delay(10);
-    }
   }
 
   async #startClient(index: number): Promise<void> {
@@ -235,7 +249,7 @@ class Demo {
       }
     });
     this.#server.engine.flush();
-    for (const hostile of this.#hostiles) hostile.tick();
+    this.#forgeries.tick();
   }
 
   #speak(): void {
@@ -260,153 +274,14 @@ class Demo {
       done: false,
       run,
     });
+    const forgeries = this.#forgeries;
     return [
-      at(0.10, () => this.#hostileJoins()),
-      at(0.30, () => this.#forgeThroughSdk()),
-      at(0.45, () => this.#forgeRawFrames()),
-      at(0.60, () => this.#forgeOverNetwork()),
-      at(0.75, () => this.#guessResumeSecret()),
+      at(0.10, () => forgeries.hostileJoins()),
+      at(0.30, () => forgeries.throughSdk()),
+      at(0.45, () => forgeries.rawFrames()),
+      at(0.60, () => forgeries.overNetwork()),
+      at(0.75, () => forgeries.guessResumeSecret()),
     ];
-  }
-
-  async #dial(resume?: { peer: number; secret: Uint8Array }): Promise<HostilePeer> {
-    const connection = await connectQuic({
-      host: "127.0.0.1",
-      port: this.#stage.port,
-      pin: this.#pin,
-    });
-    return new HostilePeer(this.#stage.grants, connection, () => performance.now(), resume);
-  }
-
-  async #hostileJoins(): Promise<void> {
-    const hostile = await this.#dial();
-    await within(5_000, "the hostile peer is answered", hostile.answered);
-    hostile.spawnAvatar("Avatar", this.#poseOf(this.#options.clients, 0, 0));
-    this.#hostiles.push(hostile);
-  }
-
-  /** Door 1: game code asks the SDK for what it may not do. */
-  #forgeThroughSdk(): void {
-    const { engine, world } = this.#clients[2 % this.#clients.length]!;
-    const own = this.#handles[2 % this.#clients.length]!;
-    const victim = engine.handleOf(this.#idOf(SPEAKER));
-    const sign = engine.handleOf(this.#server.engine.networkIdOf(this.#greetingId));
-    const attempt = (what: string, allowed: unknown) =>
-      this.#sdkRefusals.push({ what, refused: !allowed });
-    attempt("write another's avatar", engine.set(victim, "Avatar", { body: [0, 9, 0] }));
-    attempt("write a server's component", engine.set(sign, "Score", { score: 1_000_000 }));
-    attempt("add a server's component", engine.set(own, "Score", { score: 1 }));
-    attempt("write out of range", engine.set(own, "Avatar", { body: [1e6, 0, 0] }));
-    attempt("write a number that is none", engine.set(own, "Avatar", { body: [NaN, 0, 0] }));
-    attempt("despawn another's avatar", engine.despawn(victim));
-    attempt("spawn a second avatar", engine.spawn({ Avatar: this.#poseOf(0, 0, 0) }));
-    attempt("send the server's event", engine.sendEvent("Announce", { text: "forged" }));
-    attempt("send an undeclared event", engine.sendEvent("Teleport", {}));
-    attempt("open an undeclared channel", engine.openChannel("backdoor"));
-    attempt("speak for another", engine.sendVoice(victim, this.#voice.nextPacket));
-    // Behind the SDK's back, straight into the world: found at the next flush, refused, and put right.
-    world.set(victim, "Avatar", { body: [0, 99, 0] });
-    world.set(sign, "Greeting", { text: "forged in the world" });
-    engine.flush();
-    setTimeout(() => {
-      const body = world.read(victim, "Avatar")!.body as number[];
-      attempt("change another's avatar in the world", body[1]! > 50);
-      attempt(
-        "change the server's sign in the world",
-        world.read(sign, "Greeting")!.text !== GREETING,
-      );
-    }, 500);
-  }
-
-  /** Door 2: frames that no SDK sent, on the engine's own sockets, in both directions. */
-  #forgeRawFrames(): void {
-    const index = 2 % this.#clients.length;
-    const client = this.#clients[index]!;
-    const victim = client.engine.handleOf(this.#idOf(SPEAKER));
-    const none = new Uint32Array(0);
-    const avatar = this.#rows("Avatar", victim, this.#poseOf(0, 0, 0));
-    const score = this.#rows("Score", this.#handles[index]!, { score: 7, secretRating: 7 });
-    const undeclared: ComponentRows = { ...score, componentId: 999 };
-    client.tap.inject(
-      "toDriver",
-      encodeToDriver({
-        kind: "batch",
-        id: 0x7fff_0001,
-        spawns: none,
-        spawnOwners: none,
-        components: [avatar, score, undeclared],
-        removes: none,
-        despawns: Uint32Array.of(victim),
-      }),
-    );
-    client.tap.inject(
-      "toDriver",
-      encodeToDriver({ kind: "transfer", handle: victim, peer: client.engine.peer! }),
-    );
-    // A driver that was taken over would write what only the server's engine may.
-    this.#forgedInjection = this.#server.engine.stats.denials;
-    this.#server.tap.inject(
-      "toEngine",
-      encodeToEngine({
-        kind: "batch",
-        tick: 1,
-        spawns: none,
-        spawnIds: none,
-        spawnOwners: none,
-        components: [{
-          ...this.#rows("Score", this.#greetingId, { score: 999, secretRating: 1 }),
-          times: Float64Array.of(1),
-        }],
-        removes: none,
-        hides: none,
-        despawns: none,
-        owners: none,
-      }),
-    );
-  }
-
-  /** Door 3: a peer without a driver. */
-  #forgeOverNetwork(): void {
-    const hostile = this.#hostiles[0]!;
-    const victim = this.#idOf(SPEAKER);
-    const sign = this.#server.engine.networkIdOf(this.#greetingId);
-    hostile.forgeWrite(victim, "Avatar", this.#poseOf(3, 0, 0));
-    hostile.forgeWrite("own", "Score", { score: 5, secretRating: 5 });
-    hostile.forgeWrite(sign, "Greeting", { text: "forged" });
-    hostile.forgeWrite(900, "Avatar", this.#poseOf(3, 0, 0));
-    hostile.forgeVoice(victim, this.#voice.nextPacket);
-    hostile.forgeEvent(2, { text: "forged" });
-    hostile.forgeEvent(77, {});
-    hostile.sendGarbage(crypto.getRandomValues(new Uint8Array(200)));
-  }
-
-  async #guessResumeSecret(): Promise<void> {
-    const guess = await this.#dial({
-      peer: this.#clients[SPEAKER]!.engine.peer!,
-      secret: crypto.getRandomValues(new Uint8Array(32)),
-    });
-    await within(5_000, "the guess is answered", guess.answered);
-    this.#guessRefusal = guess.refusal ?? (guess.closed ? "closed" : undefined);
-    guess.close();
-  }
-
-  #rows(name: string, handle: number, values: ComponentValues): ComponentRows {
-    const component = this.#stage.grants.components.find((one) => one.name === name)!;
-    const writer = new RowWriter(component);
-    const value = createValue(component);
-    // The numbers do not matter: what is judged is who writes where.
-    void values;
-    for (const field of component.fields) {
-      if (field.kind === "quat") value.lanes[field.laneOffset] = 3;
-    }
-    writer.push(component.allFields, value, () => 0);
-    return {
-      componentId: component.id,
-      handles: Uint32Array.of(handle),
-      masks: Uint32Array.of(component.allFields),
-      rows: writer.finish(),
-      times: new Float64Array(0),
-    };
   }
 
   #idOf(index: number): number {
@@ -428,7 +303,7 @@ class Demo {
     await this.#judgeHashes(verdict);
     this.#judgeVoice(verdict);
     this.#judgeSecrets(verdict);
-    this.#judgeForgeries(verdict);
+    this.#forgeries.judge(verdict);
     const { latenciesMs } = this.#avatars;
     print(
       `Latency from engine to engine: p50 ${percentile(latenciesMs, 0.5).toFixed(1)} ms, ` +
@@ -512,8 +387,7 @@ class Demo {
     const canary = new TextEncoder().encode(CANARY);
     const control = new TextEncoder().encode(GREETING);
     const sockets = [this.#server, ...this.#clients].map((actor) => actor.tap.bytes);
-    const plaintext = this.#hostiles.flatMap((hostile) => hostile.received);
-    const searched = [...sockets, plaintext];
+    const searched = [...sockets, this.#forgeries.plaintext];
     const bytes = searched.flat().reduce((sum, chunk) => sum + chunk.length, 0);
     const leaks = searched.filter((chunks) => occursAtAnyBit(chunks, canary)).length;
     const controls = searched.filter((chunks) => occursAtAnyBit(chunks, control)).length;
@@ -529,92 +403,10 @@ class Demo {
     );
   }
 
-  #judgeForgeries(verdict: Verdict): void {
-    const kept = this.#sdkRefusals.filter((one) => !one.refused).map((one) => one.what);
-    const told = this.#count("engine");
-    verdict.add(
-      "door 1, the SDK: every forged call is refused and reported",
-      this.#sdkRefusals.length > 0 && kept.length === 0 && told >= this.#sdkRefusals.length - 1,
-      kept.length === 0
-        ? `${this.#sdkRefusals.length} attempts, ${told} reports`
-        : `not refused: ${kept.join(", ")}`,
-    );
-    const index = 2 % this.#clients.length;
-    const byDriver = (this.#denials.get(`client ${index}`) ?? []).filter((one) =>
-      one.door === "driver"
-    );
-    const rules = new Set(byDriver.map((one) => one.rule));
-    const engineRefused = this.#server.engine.stats.denials > this.#forgedInjection;
-    const expected = ["notOwner", "undeclared", "authority"].filter((rule) => !rules.has(rule));
-    verdict.add(
-      "door 2, raw frames on the engine socket: refused in both directions and reported",
-      expected.length === 0 && engineRefused,
-      `driver's rules ${[...rules].join(", ")}${
-        expected.length > 0 ? `; missing ${expected.join(", ")}` : ""
-      }; ` +
-        `the engine ${engineRefused ? "refused" : "did NOT refuse"} its own driver`,
-    );
-    const hostile = this.#hostiles[0];
-    const reports = (this.#denials.get("server") ?? []).filter((one) =>
-      one.peer === hostile?.peer && one.door === "driver"
-    );
-    const subjects = new Set(reports.map((one) => `${one.rule} ${one.subject}`));
-    const needed = [
-      "notOwner component",
-      "notOwner voice",
-      "role event",
-      "entityUnknown spawn",
-    ];
-    const missing = needed.filter((one) => !subjects.has(one));
-    const faults = Object.entries(this.#server.stats).filter(([name]) => name.startsWith("fault."));
-    const faultCount = faults.reduce((sum, [, count]) => sum + count, 0);
-    verdict.add(
-      "door 3, a hostile peer: forged writes, voice and events refused and reported, malformed datagrams counted",
-      missing.length === 0 && faultCount >= 3,
-      `${[...subjects].join(", ")}; ${
-        faults.map(([name, count]) => `${name.slice(6)} ${count}`).join(", ")
-      }` +
-        (missing.length > 0 ? `; missing ${missing.join(", ")}` : ""),
-    );
-    verdict.add(
-      "a guessed resume secret is refused",
-      this.#guessRefusal !== undefined,
-      this.#guessRefusal ?? "it was taken",
-    );
-    const sign = this.#server.world.read(this.#greetingId, "Score")!;
-    const truth = this.#server.world.read(this.#greetingId, "Greeting")!;
-    verdict.add(
-      "nothing forged has changed the server's world",
-      sign.score === 42 && truth.text === GREETING,
-      `score ${String(sign.score)}, greeting ${truth.text === GREETING ? "intact" : "changed"}`,
-    );
-  }
-
-  #count(door: string): number {
-    return [...this.#denials.values()].flat().filter((one) => one.door === door).reduce(
-      (sum, one) => sum + one.count,
-      0,
-    );
-  }
-
   async end(): Promise<void> {
     this.#table.stop();
-    for (const hostile of this.#hostiles) hostile.close();
+    this.#forgeries.close();
     await this.#stage.end();
-  }
-}
-
-/** Collects the lines of the verdict. */
-class Verdict {
-  #isGood = true;
-
-  get isGood(): boolean {
-    return this.#isGood;
-  }
-
-  add(what: string, isGood: boolean, figures: string): void {
-    print(`${isGood ? "  ok    " : "  FAILED"} ${what}: ${figures}`);
-    if (!isGood) this.#isGood = false;
   }
 }
 
@@ -632,20 +424,4 @@ function print(line: string): void {
 
 function shorten(argument: string): string {
   return argument.replaceAll(/\/[^,=\s]*\//g, ".../");
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms);
-  });
-  try {
-    return await Promise.race([promise, timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
