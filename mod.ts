@@ -4,7 +4,7 @@
 /**
  * The SyncraEngine network driver: the SDK that engines link against, the permission manifest and its compiled grants.
  *
- * Run as a program, this module is the command line (`check`, `flags`, `launch`, `run`, `grants`, `cert`, `demo`, `help`, `version`).
+ * Run as a program, this module is the command line (`check`, `flags`, `launch`, `run`, `grants`, `cert`, `compile`, `demo`, `help`, `version`).
  *
  * @module
  */

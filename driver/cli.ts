@@ -181,6 +181,19 @@ const COMMAND_BODIES: Readonly<Record<string, CommandBody>> = {
     return isGood ? ExitCode.Ok : ExitCode.Token;
   },
 
+  async compile(options, { out }) {
+    const { compileCommand } = await import("./compile_command.ts");
+    out(
+      await compileCommand({
+        manifest: options.text("manifest"),
+        output: options.text("output") === "" ? "syncra-driver" : options.text("output"),
+        target: options.text("target"),
+        version: VERSION,
+      }),
+    );
+    return ExitCode.Ok;
+  },
+
   async demo(options) {
     const { runDemo } = await import("../examples/demo.ts");
     return await runDemo({

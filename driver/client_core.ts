@@ -71,7 +71,12 @@ export class ClientCore implements DriverCore {
     const state: ClientState = new ClientState(grants, environment, {
       readValue: (id, c, out) => this.#readValue(id, c, out),
       valueTime: (id, c) => this.#valueTime(id, c),
-      ownerOf: (id) => this.#own.isOwn(id) ? state.peer : this.#view.ownerOf(id),
+      ownerOf: (id) => {
+        if (this.#own.isOwn(id)) return state.peer;
+        // What was ours and left the view is somebody else's; whose, its header does not say.
+        const owner = this.#view.ownerOf(id);
+        return owner === state.peer ? SERVER_PEER : owner;
+      },
       epochOf: (id) => this.#own.isOwn(id) ? this.#own.world.epoch(id) : this.#view.epochOf(id),
     });
     this.#state = state;
@@ -181,7 +186,7 @@ export class ClientCore implements DriverCore {
       case "batch":
         return this.#handleBatch(message, nowMs);
       case "event":
-        return this.#signals.handleEngineEvent(message, this.#eventTime(nowMs), nowMs);
+        return this.#handleEvent(message, nowMs);
       case "voice":
         return this.#signals.handleEngineVoice(message.handle, message.frame, nowMs);
       case "channelOpen":
@@ -254,10 +259,18 @@ export class ClientCore implements DriverCore {
     this.#sendStateIfDue(nowMs, true);
   }
 
-  /** State of an event's own batch goes in a datagram of this tick or the next; the event waits for whichever it is. */
-  #eventTime(nowMs: number): TimelineTime {
+  /** State of an event's own batch has gone in a slot that lies ahead, or goes in the next; the event waits for whichever it is. */
+  #handleEvent(message: Extract<ToDriver, { kind: "event" }>, nowMs: number): void {
+    const { joined } = this.#state;
+    if (joined === undefined) {
+      this.#state.counters.add("event.beforeJoin");
+      return;
+    }
     const time = this.#state.timeAt(nowMs);
-    return this.#stateWaits ? Math.max(time, (this.#slots.last + 1) * SUBTICKS) : time;
+    const slot = this.#stateWaits
+      ? this.#slots.slotOfWaiting(time, joined.link.rttMs)
+      : this.#slots.last;
+    this.#signals.handleEngineEvent(message, time, Math.max(tickOf(time), slot), nowMs);
   }
 
   #hashes(): Uint32Array {
@@ -345,6 +358,7 @@ export class ClientCore implements DriverCore {
       message.time,
       nowMs,
     );
+    link.handleRtt(joinMs);
     state.joined = { peer: message.peer, connection, control, link, sender, receiver };
     this.#view.begin(receiver);
     this.#own.begin(message.entityIds);
@@ -427,7 +441,7 @@ export class ClientCore implements DriverCore {
     const state = this.#state;
     const joined = state.joined!;
     const { nowMs } = state;
-    const received = joined.link.handleDatagram(bytes, nowMs);
+    const received = joined.link.handleDatagram(bytes, nowMs, state.timeAt(nowMs));
     if (received !== undefined) {
       if (received.rttMs !== undefined) {
         state.clock.handleEcho(received.time, nowMs, received.rttMs);

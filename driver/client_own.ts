@@ -2,7 +2,7 @@
 // here; when and how the result is sent is the business of core and link.
 
 import { DRIVER_HANDLE_BIT, type Handle, type ToDriver } from "../protocol/engine_messages.ts";
-import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
+import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { type ComponentGrant } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
@@ -76,6 +76,8 @@ export class ClientOwn {
     this.#stamp = time;
     const named: number[] = [];
     const composition = compositionOf(batch, this.#reader);
+    // First what makes room: an engine may replace what it has as many of as it may.
+    for (const handle of batch.despawns) this.#despawn(handle);
     for (const handle of batch.spawns) {
       const id = this.#spawn(handle, composition.get(handle) ?? []);
       if (id !== undefined) named.push(handle, id);
@@ -86,7 +88,6 @@ export class ClientOwn {
     for (let i = 0; i + 1 < batch.removes.length; i += 2) {
       this.#remove(batch.removes[i]!, batch.removes[i + 1]!);
     }
-    for (const handle of batch.despawns) this.#despawn(handle);
     state.push({ kind: "stamped", id: batch.id, time });
   }
 
@@ -103,7 +104,11 @@ export class ClientOwn {
     const world = this.#world;
     const wasOwn = this.isOwn(id);
     if (owner !== peer && !world.isAlive(id)) return;
-    if (!world.isAlive(id)) world.spawn(id, peer, this.#tick);
+    if (!world.isAlive(id)) {
+      // A slot has one entity at a time; a server that says otherwise is not believed.
+      if (world.idAt(entitySlot(id)) !== NO_ENTITY) return;
+      world.spawn(id, peer, this.#tick);
+    }
     const before = world.epoch(id);
     world.adoptHeader(id, owner, epoch, this.#tick);
     if (owner !== peer) return;
@@ -187,7 +192,7 @@ export class ClientOwn {
       ? undefined
       : known !== NO_ENTITY && !this.#view.isAnnounced(known)
       ? known
-      : this.#ids.take();
+      : this.#takeId();
     if (id === undefined) {
       const rule = decision.allowed ? Rule.SpawnCount : decision.rule;
       this.#state.deny(rule, "spawn", 0, 0, NO_ENTITY, peer, handle);
@@ -201,6 +206,20 @@ export class ClientOwn {
     this.#world.spawn(id, peer, this.#tick);
     this.#view.adopt(id);
     return id;
+  }
+
+  /** The next id to spawn with. A server that gives what no entity can have, or has already, gives nothing. */
+  #takeId(): EntityId | undefined {
+    for (;;) {
+      const id = this.#ids.take();
+      if (id === undefined || this.#isFree(id)) return id;
+    }
+  }
+
+  #isFree(id: EntityId): boolean {
+    const slot = entitySlot(id);
+    return slot >= 1 && slot <= this.#state.grants.maxEntities &&
+      this.#world.idAt(slot) === NO_ENTITY && !this.#view.isAnnounced(id);
   }
 
   #sink(composition: ReadonlyMap<Handle, number[]>, time: TimelineTime): BatchSink {

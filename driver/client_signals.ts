@@ -4,8 +4,9 @@
 import type { EventMessage } from "../protocol/control_messages.ts";
 import { type Handle, SERVER_PEER, type ToDriver } from "../protocol/engine_messages.ts";
 import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
+import { Fault } from "../protocol/faults.ts";
 import { MAX_CONTROL_BACKLOG_BYTES, VOICE_SLOT_MS } from "../protocol/limits.ts";
-import type { TimelineTime } from "../protocol/timeline_units.ts";
+import { tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
 import { RateLimiter } from "../permissions/rate_limiter.ts";
 import { Rule } from "../permissions/rule.ts";
 import { EventQueue } from "../session/event_queue.ts";
@@ -54,10 +55,11 @@ export class ClientSignals {
     this.#voiceLimit.forget(entitySlot(id));
   }
 
-  /** An event of the engine; `time` is that of the state it belongs to. */
+  /** An event of the engine, at `time`; the state it belongs to goes in a datagram of `stateTick`. */
   handleEngineEvent(
     message: Extract<ToDriver, { kind: "event" }>,
     time: TimelineTime,
+    stateTick: number,
     nowMs: number,
   ): void {
     const { joined, gate, counters, role } = this.#state;
@@ -89,16 +91,17 @@ export class ClientSignals {
       eventId: grant.id,
       from: SERVER_PEER,
       time,
+      stateTicks: stateTick - tickOf(time),
       payload,
     });
+    joined.link.vouchFor(stateTick, time, nowMs);
   }
 
   /** An event of the server, or of another peer through it. */
   handlePeerEvent(message: EventMessage, nowMs: number): void {
     const { gate, counters, role, joined } = this.#state;
-    const event = this.#codec.decode(message.eventId, message.payload);
-    if (typeof event === "number") return this.#state.violate(joined?.connection, event);
-    const { grant } = event;
+    const grant = this.#codec.grantOf(message.eventId);
+    if (grant === undefined) return this.#state.violate(joined?.connection, Fault.UnknownId);
     const decision = gate.decideEvent({
       event: grant.index,
       roleIndex: role,
@@ -109,7 +112,11 @@ export class ClientSignals {
       this.#state.deny(decision.rule, "event", grant.id, 0, NO_ENTITY, message.from);
       return;
     }
-    if (!this.#waiting.push(this.#codec.pending(event, message.from, message.time), nowMs)) {
+    const event = this.#codec.decode(grant, message.payload);
+    if (typeof event === "number") return this.#state.violate(joined?.connection, event);
+    const { from, time, stateTicks } = message;
+    const tick = tickOf(time) + stateTicks;
+    if (!this.#waiting.push(this.#codec.pending(event, from, time, tick), nowMs)) {
       counters.add("event.dropped");
     }
     this.deliver(nowMs);
@@ -117,11 +124,13 @@ export class ClientSignals {
 
   /** Passes on what need not wait any more. */
   deliver(nowMs: number): void {
-    const { handles, outbox, counters } = this.#state;
+    const { handles, outbox, counters, joined } = this.#state;
+    if (joined === undefined || this.#waiting.size === 0) return;
+    const settled = joined.link.settledTick(nowMs);
     const droppedBefore = this.#waiting.droppedLate;
     const isKnown = (id: EntityId) => this.#isOwn(id) || this.#view.isAnnounced(id);
     for (;;) {
-      const due = this.#waiting.poll(nowMs, isKnown, this.#view.newestTick);
+      const due = this.#waiting.poll(nowMs, isKnown, settled);
       if (due === undefined) break;
       const { event, from, time } = due.event;
       for (const id of event.entities) {

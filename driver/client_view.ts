@@ -1,6 +1,7 @@
 // What a client is shown of the world: committed snapshots become changes for the engine, and what they say of entities that this client
 // owns goes to the core. It keeps the slot table that voice needs; values stay in the link's receiver.
 
+import { SERVER_PEER } from "../protocol/engine_messages.ts";
 import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import type { Grants } from "../permissions/grants.ts";
@@ -85,6 +86,13 @@ export class ClientView {
 
   /** Passes a committed snapshot on to the engine. */
   apply(snapshot: DecodedSnapshot): void {
+    for (let i = 0; i < snapshot.count; i++) {
+      const { fresh, kind, state, id } = snapshot.entries[i]!;
+      if (!fresh || kind !== "header" || state !== "outOfView" || !this.#events.isOwn(id)) continue;
+      // What one owns is always in view: it went to somebody else, and away from here.
+      this.#events.adopt(id, SERVER_PEER, this.epochOf(id));
+      this.#outbox.markOwner(id);
+    }
     /** The entity whose owner or epoch the present header changes. */
     let raised = NO_ENTITY;
     this.#announcer?.handle(snapshot, {

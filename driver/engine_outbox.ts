@@ -263,14 +263,27 @@ export class EngineOutbox {
   #takeEntities(): [EntityId, PendingEntity][] {
     const taken: [EntityId, PendingEntity][] = [];
     let bytes = 0;
+    // What ended goes ahead of what came: a peer may have replaced what it may have only one of.
+    const isEndFirst = this.#hasEnds && this.#hasSpawns;
     for (const entry of this.#pending) {
       const [id, entity] = entry;
+      if (isEndFirst && !entity.despawn) continue;
       bytes += this.#rowBytesOf(id, entity);
       if (bytes > MAX_BATCH_BYTES && taken.length > 0) break;
       taken.push(entry);
       this.#pending.delete(id);
     }
     return taken;
+  }
+
+  get #hasEnds(): boolean {
+    for (const entity of this.#pending.values()) if (entity.despawn) return true;
+    return false;
+  }
+
+  get #hasSpawns(): boolean {
+    for (const entity of this.#pending.values()) if (entity.spawn && !entity.despawn) return true;
+    return false;
   }
 
   #rowBytesOf(id: EntityId, entity: PendingEntity): number {

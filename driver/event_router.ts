@@ -6,7 +6,7 @@ import type { EntityId } from "../protocol/entity_id.ts";
 import { Fault } from "../protocol/faults.ts";
 import { MAX_EVENT_BYTES } from "../protocol/limits.ts";
 import { Reader } from "../protocol/reader.ts";
-import { tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
+import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { Writer } from "../protocol/writer.ts";
 import { Rule } from "../permissions/rule.ts";
 import type { EventGrant, Grants } from "../permissions/grants.ts";
@@ -87,10 +87,13 @@ export class EventCodec {
     return bytes.length <= MAX_EVENT_BYTES ? bytes : undefined;
   }
 
+  /** The declaration with this id. */
+  grantOf(eventId: number): EventGrant | undefined {
+    return this.#byId.get(eventId);
+  }
+
   /** Reads a peer's bytes. */
-  decode(eventId: number, payload: Uint8Array): IncomingEvent | Fault {
-    const grant = this.#byId.get(eventId);
-    if (grant === undefined) return Fault.UnknownId;
+  decode(grant: EventGrant, payload: Uint8Array): IncomingEvent | Fault {
     const reader = new Reader(payload);
     const value = createValue(grant);
     const mask = grant.fields.length > 0
@@ -108,15 +111,15 @@ export class EventCodec {
     return { grant, value, entities };
   }
 
-  /** What a queue needs to hold the event until its state has come. */
-  pending(event: IncomingEvent, from: number, time: TimelineTime): PendingEvent {
+  /** What a queue needs to hold the event until its state, of `tick`, has come. */
+  pending(event: IncomingEvent, from: number, time: TimelineTime, tick: number): PendingEvent {
     const { id, waitMs, late } = event.grant;
     return {
       event,
       time,
       eventId: id,
       from,
-      tick: tickOf(time),
+      tick,
       entities: event.entities,
       waitMs,
       late,

@@ -237,6 +237,30 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: ["token inspect --file alice.jwt"],
   },
   {
+    name: "compile",
+    summary: "seal the driver, a manifest and exactly its rights into one executable",
+    details:
+      "Bakes the manifest and the rights it needs into an executable by `deno compile`. Its arguments can choose among the " +
+      "paths under host.overridable and widen nothing; --show-manifest prints what is sealed and its hash. Relative paths " +
+      "in the manifest keep meaning the folder it lies in now. Needs the runtime's base executable, which is downloaded " +
+      "once or named by DENORT_BIN.",
+    options: [MANIFEST, {
+      name: "output",
+      kind: "text",
+      value: "FILE",
+      help: "the executable; syncra-driver in this folder if not given",
+    }, {
+      name: "target",
+      kind: "text",
+      value: "TARGET",
+      help: "another system, such as aarch64-unknown-linux-gnu; this one if not given",
+    }],
+    examples: [
+      "compile --manifest /srv/room/room.jsonc --output room-driver",
+      "compile --manifest room.jsonc --target aarch64-unknown-linux-gnu",
+    ],
+  },
+  {
     name: "demo",
     summary: "play recorded avatars and a voice between real drivers and judge the result",
     details:

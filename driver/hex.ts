@@ -1,4 +1,4 @@
-// Bytes as text.
+// Bytes as text, the way hashes and pins are written in manifests, messages and logs.
 
 /** Lower-case hexadecimal. */
 export function toHex(bytes: Uint8Array): string {

@@ -1,8 +1,8 @@
 // Which entity ids a server has given to whom: blocks of free ids in peers' hands, ids in use, and ids whose slots rest until every peer
 // knows of their end. It knows no entity's state; the core says when an id came to life and when it ended.
 
-import { type EntityId } from "../protocol/entity_id.ts";
-import { MAX_ENTITY_BLOCK } from "../protocol/limits.ts";
+import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
+import { MAX_ENTITY_BLOCK, MAX_ID_REST_MS } from "../protocol/limits.ts";
 import { EntityIdAllocator } from "../session/entity_ids.ts";
 
 /** A peer's hand: the free ids in it, and how many entities it owns. */
@@ -17,8 +17,8 @@ export interface IdHolder {
 export class PeerIds {
   readonly #allocator: EntityIdAllocator;
   readonly #perPeer: number;
-  /** Peer that spawned it, by id. */
-  readonly #resting = new Map<EntityId, number>();
+  /** By id: the peer that spawned it, and when its rest was first seen to. */
+  readonly #resting = new Map<EntityId, { readonly peer: number; sinceMs: number }>();
   /** Ids of each peer that rest: they count as its own until their slots are free. */
   readonly #restingOf = new Map<number, number>();
 
@@ -69,14 +69,28 @@ export class PeerIds {
   /** An id that `peer` used, or gave up, lives no more: its slot rests. */
   rest(id: EntityId, peer: number): void {
     if (this.#resting.has(id)) return;
-    this.#resting.set(id, peer);
+    this.#resting.set(id, { peer, sinceMs: NaN });
     this.#restingOf.set(peer, (this.#restingOf.get(peer) ?? 0) + 1);
   }
 
-  /** Frees every resting id that `isKnown` to all, and says whose it was. */
-  settle(isKnown: (id: EntityId) => boolean, freed: (id: EntityId, peer: number) => void): void {
-    for (const [id, peer] of this.#resting) {
-      if (!isKnown(id)) continue;
+  /**
+   * Frees every resting id that `isKnown` to all, and says whose it was.
+   *
+   * @returns an id that has rested longer than `MAX_ID_REST_MS` and is still not known to all, or 0.
+   */
+  settle(
+    nowMs: number,
+    isKnown: (id: EntityId) => boolean,
+    freed: (id: EntityId, peer: number) => void,
+  ): EntityId {
+    let overdue: EntityId = NO_ENTITY;
+    for (const [id, rest] of this.#resting) {
+      if (!isKnown(id)) {
+        if (Number.isNaN(rest.sinceMs)) rest.sinceMs = nowMs;
+        if (nowMs - rest.sinceMs > MAX_ID_REST_MS) overdue = id;
+        continue;
+      }
+      const { peer } = rest;
       this.#resting.delete(id);
       const left = this.#restingOf.get(peer)! - 1;
       if (left === 0) this.#restingOf.delete(peer);
@@ -84,6 +98,7 @@ export class PeerIds {
       this.#allocator.release(id);
       freed(id, peer);
     }
+    return overdue;
   }
 
   /** Whether an id rests. */

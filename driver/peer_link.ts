@@ -16,6 +16,8 @@ import {
 import { Fault, faultName } from "../protocol/faults.ts";
 import {
   DATAGRAM_HEADER_BYTES,
+  EVENT_VOUCH_TICKS,
+  LOSS_REPAIR_TICKS,
   MAX_DATAGRAM_BYTES,
   MAX_DATAGRAMS_PER_TICK,
   MAX_FAULTS_PER_S,
@@ -38,6 +40,7 @@ import type { SnapshotSender } from "../replication/snapshot_sender.ts";
 import type { Connection } from "../transport/connection.ts";
 import { readVoiceSection, type VoiceFrame, VoiceSectionWriter } from "../voice/voice_section.ts";
 import type { Counters } from "./counters.ts";
+import { SettledTicks } from "./settled_ticks.ts";
 
 /** One unreliable channel message. */
 export interface ChannelMessage {
@@ -108,7 +111,14 @@ export class PeerLink {
   #budgetBytes = 0;
   #budgetMs = 0;
   #newestTime: TimelineTime;
+  readonly #settled: SettledTicks;
+  /** Newest tick of a datagram that was sent. */
+  #sentTick = 0;
+  /** Up to this tick a datagram goes in each slot. */
+  #vouchTick = 0;
   #dueMs = Infinity;
+  /** The peer sent too much that is wrong: its connection is about to end. */
+  #isFlooded = false;
 
   constructor(options: PeerLinkOptions, time: TimelineTime, nowMs: number) {
     this.#options = options;
@@ -118,6 +128,7 @@ export class PeerLink {
     this.#counters = options.counters;
     this.#sent = new SentLog(1000 / options.tickHz);
     this.#newestTime = time;
+    this.#settled = new SettledTicks(tickOf(time));
     this.#budgetBytes = options.bytesPerSecond / options.tickHz;
     this.#budgetMs = nowMs;
   }
@@ -127,9 +138,25 @@ export class PeerLink {
     return this.#sent.rtt.smoothedMs;
   }
 
-  /** Newest timeline time the peer sent: state up to its tick has arrived, or is being repeated. */
-  get newestTime(): TimelineTime {
-    return this.#newestTime;
+  /** The path was measured by other means, before any acknowledgement came. */
+  handleRtt(ms: number): void {
+    this.#sent.rtt.handleSample(ms);
+  }
+
+  /** Newest tick up to which the peer's state has arrived, as far as its datagrams tell: what events wait for. */
+  settledTick(nowMs: number): number {
+    const repairMs = 1.25 * this.rttMs + LOSS_REPAIR_TICKS * 1000 / this.#options.tickHz;
+    return this.#settled.at(nowMs, repairMs);
+  }
+
+  /**
+   * The peer has been told an event of `tick`. It waits to hear that the state of that tick has all been sent: where none goes, datagrams
+   * without sections say so; several, as nobody acknowledges those.
+   */
+  vouchFor(tick: number, time: TimelineTime, nowMs: number): void {
+    const present = tickOf(time);
+    this.#vouchTick = Math.max(this.#vouchTick, Math.max(tick, present) + EVENT_VOUCH_TICKS);
+    if (this.#sentTick < tick && tick <= present) this.#sendOne(time, nowMs, false, true);
   }
 
   /** When a datagram should go although no state slot has come: voice or messages wait, or an acknowledgement is overdue. */
@@ -219,6 +246,7 @@ export class PeerLink {
       sections.channels.length > 0;
     this.#acks.handleReceived(sequence, nowMs, asksForAck);
     if (time > this.#newestTime) this.#newestTime = time;
+    this.#settled.handleReceived(sequence, tickOf(time), nowMs);
     let rttMs: number | undefined;
     if (header.ack !== undefined) {
       const result = this.#sent.handleAck(header.ack, nowMs);
@@ -229,15 +257,18 @@ export class PeerLink {
     return { time, snapshot, voice, messages, rttMs };
   }
 
-  /** Sends what is due: voice and messages always, state when `withState`, a bare acknowledgement when nothing else goes. */
+  /** Sends what is due: voice and messages always, state when `withState`, and where nothing of it goes a bare header when that is due. */
   sendSlot(time: TimelineTime, nowMs: number, withState: boolean): void {
     for (const lost of this.#sent.pollLost(nowMs)) this.#lose(lost);
     this.#sender.setRttTicks(this.rttMs * this.#options.tickHz / 1000);
     this.#earnBudget(nowMs);
     let state = withState;
     for (let i = 0; i < MAX_DATAGRAMS_PER_TICK; i++) {
-      const wantsAck = i === 0 && (withState ? this.#acks.needsAck : this.#acks.isAckOverdue);
-      const sent = this.#sendOne(time, nowMs, state && this.#maySendState(), wantsAck);
+      const isBareDue = i === 0 &&
+        (withState
+          ? this.#acks.needsAck || tickOf(time) <= this.#vouchTick
+          : this.#acks.isAckOverdue);
+      const sent = this.#sendOne(time, nowMs, state && this.#maySendState(), isBareDue);
       if (!sent) break;
       if (sent === "no state" && this.#voice.length === 0 && this.#messages.length === 0) {
         state = false;
@@ -250,7 +281,7 @@ export class PeerLink {
     time: TimelineTime,
     nowMs: number,
     state: boolean,
-    wantsAck: boolean,
+    isBareDue: boolean,
   ): "state" | "no state" | false {
     const limit = Math.min(this.#connection.maxDatagramSize, MAX_DATAGRAM_BYTES);
     const sequence = this.#sent.nextSequence;
@@ -295,7 +326,7 @@ export class PeerLink {
       hasState = this.#sender.writeSection(this.#snapshotWriter, bits, tickOf(time), sequence);
     }
     const hasSections = hasState || voiceBody !== undefined || bodies.length > 0;
-    if (!hasSections && !wantsAck) return false;
+    if (!hasSections && !isBareDue) return false;
     const w = this.#writer;
     w.clear();
     writeHeader(w, {
@@ -309,6 +340,7 @@ export class PeerLink {
     for (const body of bodies) writeSection(w, SectionType.Channel, body);
     const bytes = w.finish();
     this.#sent.add(sequence, nowMs, bytes.length, hasSections);
+    this.#sentTick = Math.max(this.#sentTick, tickOf(time));
     this.#budgetBytes -= bytes.length;
     this.#counters.add("net.bytesOut", bytes.length);
     this.#counters.add("net.datagramsOut");
@@ -357,7 +389,8 @@ export class PeerLink {
   /** Counts a fault of this peer; above what a bad path makes, the connection ends. */
   countFault(fault: Fault, nowMs: number): void {
     this.#counters.add(`fault.${faultName(fault)}`);
-    if (!this.#faultLimit.take(0, nowMs)) {
+    if (!this.#isFlooded && !this.#faultLimit.take(0, nowMs)) {
+      this.#isFlooded = true;
       this.#counters.add("net.floodingPeersDropped");
       this.#connection.close(Fault.Flood, "too many faulty messages");
     }

@@ -19,13 +19,13 @@ import type { CoreEnvironment, DriverCore } from "./core.ts";
 import { verifyEd25519 } from "./ed25519.ts";
 import { EngineSocket } from "./engine_socket.ts";
 import { ExitCode } from "./exit_codes.ts";
-import { readManifestFile } from "./manifest_file.ts";
+import { type ManifestFile, readManifestFile } from "./manifest_file.ts";
 import { ServerCore } from "./server_core.ts";
 
 /** What `run` was asked to do. */
 export interface RunOptions {
-  /** Path of the manifest. */
-  readonly manifestFile: string;
+  /** Path of the manifest, or the manifest itself and where it comes from. */
+  readonly manifestFile: string | ManifestFile;
   /** Runs although the process holds rights that the manifest does not name. */
   readonly insecureDev: boolean;
   /** More lines in the log. */
@@ -59,7 +59,9 @@ function randomBytes(length: number): Uint8Array<ArrayBuffer> {
  */
 export async function runDriver(options: RunOptions): Promise<number> {
   removeStores();
-  const { file, manifest } = readManifestFile(options.manifestFile);
+  const { file, manifest } = typeof options.manifestFile === "string"
+    ? readManifestFile(options.manifestFile)
+    : options.manifestFile;
   const grants = compileGrants(manifest, sha256);
   const paths = hostPaths(manifest.host, file);
   if (!options.insecureDev) {

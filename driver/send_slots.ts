@@ -55,9 +55,15 @@ export class SendSlots {
     const shift = ahead - time;
     const present = tickOf(ahead);
     if (!hasNews) return Math.max(this.#tailOf(Math.max(present, this.#last + 1)), ahead) - shift;
+    return Math.max(this.slotOfWaiting(time, rttMs) * SUBTICKS, ahead) - shift;
+  }
+
+  /** The slot in which news goes that waits at `time`. */
+  slotOfWaiting(time: TimelineTime, rttMs: number): number {
+    const ahead = this.#ahead(time, rttMs);
+    const present = tickOf(ahead);
     const isTail = this.#tailOf(present) <= ahead;
-    const earliest = Math.max(this.#last + 1, isTail ? present + 1 : present);
-    return Math.max(earliest * SUBTICKS, ahead) - shift;
+    return Math.max(this.#last + 1, isTail ? present + 1 : present);
   }
 
   /** A time within `slot` for the datagram's header. */

@@ -47,6 +47,7 @@ export class ServerBatches {
     const tick = this.#state.lastTick + 1;
     const time = tick * SUBTICKS;
     this.#spawned.clear();
+    for (const handle of batch.despawns) this.#despawn(handle);
     this.#spawn(batch, tick, nowMs);
     const sink = this.#sink(tick, time, nowMs);
     for (const rows of batch.components) this.#reader.readRows(rows, sink);
@@ -58,7 +59,6 @@ export class ServerBatches {
       world.removeComponent(id, component.index, tick);
       this.#override(id, component, tick);
     }
-    for (const handle of batch.despawns) this.#despawn(handle);
     outbox.push({ kind: "stamped", id: batch.id, time });
   }
 
@@ -161,10 +161,13 @@ export class ServerBatches {
 
   /** What the owner sent before it knows of this change no longer counts. */
   #override(id: EntityId, component: ComponentGrant, tick: number): void {
-    const { world } = this.#state;
+    const { world, outbox } = this.#state;
     // The first values of a spawn override nobody.
     if (this.#spawned.has(id) || component.authority !== "owner") return;
-    if (world.owner(id) !== SERVER_PEER) world.raiseEpoch(id, tick);
+    if (world.owner(id) === SERVER_PEER) return;
+    world.raiseEpoch(id, tick);
+    // The owner's last value may have passed this one on its way to the engine, which then believes that one.
+    if (world.hasComponent(id, component.index)) outbox.markValue(id, component.index);
   }
 
   #despawn(handle: Handle): void {

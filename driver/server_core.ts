@@ -47,6 +47,32 @@ export interface ServerCoreOptions {
   readonly loopback: boolean;
 }
 
+/** Sizes of a server core's tables. */
+export interface ServerUsage {
+  /** Entities alive. */
+  readonly entities: number;
+  /** Handles that the engine link knows. */
+  readonly handles: number;
+  /** Entity ids in use, in peers' hands or resting. */
+  readonly ids: number;
+  /** Entity ids that rest until every peer knows of their end. */
+  readonly resting: number;
+  /** Entity ids in peers' hands. */
+  readonly freeIds: number;
+  /** Entities of which something that peers sent is held, over all peers. */
+  readonly held: number;
+  /** Spawns that wait for their components. */
+  readonly spawns: number;
+  /** Peers that hold a place. */
+  readonly places: number;
+  /** Peers that may resume. */
+  readonly secrets: number;
+  /** Channels open. */
+  readonly channels: number;
+  /** Connections that have not joined. */
+  readonly strangers: number;
+}
+
 /** Core of the `server` and `loopback` roles; see {@linkcode DriverCore} for the order of calls. */
 export class ServerCore implements DriverCore {
   readonly #state: ServerState;
@@ -130,6 +156,30 @@ export class ServerCore implements DriverCore {
   /** The world, for tests that compare state. */
   get world(): World {
     return this.#state.world;
+  }
+
+  /** How much it holds that comes and goes with peers and entities, for tests that look for leaks. */
+  get usage(): ServerUsage {
+    const { ids, handles, peers, lost, roster, resume, world } = this.#state;
+    let [held, spawns, freeIds] = [0, 0, 0];
+    for (const { receiver, pendingSpawns } of peers.values()) {
+      held += receiver.heldCount;
+      spawns += pendingSpawns.size;
+    }
+    for (const { freeIds: free } of [...peers.values(), ...lost.values()]) freeIds += free.size;
+    return {
+      entities: world.entityCount,
+      handles: handles.size,
+      ids: ids.takenCount,
+      resting: ids.restingCount,
+      freeIds,
+      held,
+      spawns,
+      places: roster.size,
+      secrets: resume.size,
+      channels: this.#channels.openCount,
+      strangers: this.#join.waitingCount,
+    };
   }
 
   /** The network listens at `address` now; in the loopback role the engine's welcome does the same. */
@@ -329,6 +379,7 @@ export class ServerCore implements DriverCore {
     this.#interest.rebuild();
     for (const peer of state.peers.values()) {
       this.#events.deliver(peer, nowMs);
+      this.#writes.finishSpawns(peer, time, nowMs);
       state.chooseViewpoint(peer);
       const sees = peer.viewpoint !== NO_ENTITY && world.position(peer.viewpoint, this.#viewpoint);
       const eye = sees ? this.#viewpoint : undefined;
@@ -341,19 +392,19 @@ export class ServerCore implements DriverCore {
         peer.connection.close(CloseCode.Overloaded, "the control stream is not read");
       }
     }
-    this.#events.relayAll();
+    this.#events.relayAll(nowMs);
     world.expire(tick);
     this.#engineStateDue = state.outbox.hasState;
-    this.#releaseIds();
+    this.#releaseIds(nowMs);
     this.#join.handleTick(nowMs);
     this.#housekeep(nowMs);
   }
 
   /** Slots whose end every peer knows may be used again; who spawned there gets other ids. */
-  #releaseIds(): void {
+  #releaseIds(nowMs: number): void {
     const { ids, peers, world } = this.#state;
     if (ids.restingCount === 0) return;
-    ids.settle((id) => {
+    const overdue = ids.settle(nowMs, (id) => {
       for (const peer of peers.values()) if (!peer.sender.hasAckedDespawn(id)) return false;
       return true;
     }, (id, owner) => {
@@ -363,6 +414,12 @@ export class ServerCore implements DriverCore {
       const fresh = ids.fill(peer, world.countOwned(owner));
       if (fresh.length > 0) peer.tell({ kind: "entityIds", ids: fresh });
     });
+    if (overdue === NO_ENTITY) return;
+    for (const peer of peers.values()) {
+      if (peer.sender.hasAckedDespawn(overdue)) continue;
+      this.#state.counters.add("peers.unresponsive");
+      peer.connection.close(CloseCode.Overloaded, "what ended is not acknowledged");
+    }
   }
 
   #housekeep(nowMs: number): void {

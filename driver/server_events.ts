@@ -4,7 +4,8 @@
 import { ALL_PEERS, SERVER_PEER, type ToDriver } from "../protocol/engine_messages.ts";
 import type { EventMessage } from "../protocol/control_messages.ts";
 import { NO_ENTITY } from "../protocol/entity_id.ts";
-import { MAX_RELAYS_PER_TICK } from "../protocol/limits.ts";
+import { Fault } from "../protocol/faults.ts";
+import { MAX_EVENT_STATE_TICKS, MAX_RELAYS_PER_TICK } from "../protocol/limits.ts";
 import { SUBTICKS, tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
 import { SERVER_ROLE } from "../permissions/grants.ts";
 import { RateLimiter } from "../permissions/rate_limiter.ts";
@@ -66,9 +67,8 @@ export class ServerEvents {
   /** An event of a peer. */
   handlePeerEvent(peer: ServerPeer, message: EventMessage, nowMs: number): void {
     const state = this.#state;
-    const event = this.#codec.decode(message.eventId, message.payload);
-    if (typeof event === "number") return peer.link.countFault(event, nowMs);
-    const { grant } = event;
+    const grant = this.#codec.grantOf(message.eventId);
+    if (grant === undefined) return peer.link.countFault(Fault.UnknownId, nowMs);
     const decision = state.gate.decideEvent({
       event: grant.index,
       roleIndex: peer.role,
@@ -83,8 +83,12 @@ export class ServerEvents {
     if (rule !== undefined) {
       return state.deny(peer, rule, "event", grant.id, 0, NO_ENTITY, nowMs);
     }
+    const event = this.#codec.decode(grant, message.payload);
+    if (typeof event === "number") return peer.link.countFault(event, nowMs);
     const time = state.clampTime(message.time, nowMs);
-    if (!peer.events.push(this.#codec.pending(event, peer.peer, time), nowMs)) {
+    // By the ticks of the peer's own datagrams, whether its times are believed or not.
+    const tick = tickOf(message.time) + message.stateTicks;
+    if (!peer.events.push(this.#codec.pending(event, peer.peer, time, tick), nowMs)) {
       state.counters.add("event.dropped");
     }
     this.deliver(peer, nowMs);
@@ -93,7 +97,8 @@ export class ServerEvents {
   /** Passes on what need not wait any more. */
   deliver(peer: ServerPeer, nowMs: number): void {
     const state = this.#state;
-    const newest = tickOf(peer.link.newestTime);
+    if (peer.events.size === 0) return;
+    const newest = peer.link.settledTick(nowMs);
     const isKnown = (id: number) => state.world.isAlive(id);
     const droppedBefore = peer.events.droppedLate;
     for (;;) {
@@ -119,8 +124,8 @@ export class ServerEvents {
   }
 
   /** Sends what was queued to everyone who may receive it. */
-  relayAll(): void {
-    for (const relay of this.#relays) this.#relay(relay);
+  relayAll(nowMs: number): void {
+    for (const relay of this.#relays) this.#relay(relay, nowMs);
     this.#relays.length = 0;
   }
 
@@ -129,7 +134,7 @@ export class ServerEvents {
     else this.#relays.push(relay);
   }
 
-  #relay({ index, value, from, to, time }: Relay): void {
+  #relay({ index, value, from, to, time }: Relay, nowMs: number): void {
     const state = this.#state;
     const grant = state.grants.events[index]!;
     for (const peer of state.peers.values()) {
@@ -146,7 +151,13 @@ export class ServerEvents {
         state.counters.add("event.tooLarge");
         continue;
       }
-      peer.tell({ kind: "event", eventId: grant.id, from, time, payload });
+      // What its sender's state changed here has gone to this peer with this tick, however long ago it was sampled.
+      const stateTicks = Math.max(
+        0,
+        Math.min(state.lastTick - tickOf(time), MAX_EVENT_STATE_TICKS),
+      );
+      peer.tell({ kind: "event", eventId: grant.id, from, time, stateTicks, payload });
+      peer.link.vouchFor(state.lastTick, state.timeAt(nowMs), nowMs);
     }
   }
 }

@@ -17,27 +17,19 @@ import {
   CHALLENGE_BYTES,
   JOIN_TIMEOUT_MS,
   MAX_HALF_JOINED,
-  NONCE_HASH_BYTES,
+  MAX_HELD_BEYOND_OWN,
   PROTOCOL_VERSION,
 } from "../protocol/limits.ts";
 import { SERVER_ROLE } from "../permissions/grants.ts";
 import { SnapshotReceiver } from "../replication/snapshot_receiver.ts";
 import { SnapshotSender } from "../replication/snapshot_sender.ts";
 import { JoinAttempt, type JoinStage } from "../session/join_attempt.ts";
-import {
-  forgetSecond,
-  type JoinToken,
-  nonceText,
-  TOKEN_REFUSALS,
-  TokenRule,
-} from "../session/join_token.ts";
-import { encodeNonceRecord } from "../session/used_nonces.ts";
 import type { CloseInfo, Connection, Stream } from "../transport/connection.ts";
 import { toHex } from "./hex.ts";
 import { PeerLink } from "./peer_link.ts";
 import { type HalfJoined, ServerPeer, tellStranger } from "./server_peer.ts";
 import type { LostPeer, ServerState } from "./server_state.ts";
-import { judgeProof } from "./token_check.ts";
+import { TokenDoor } from "./token_door.ts";
 
 /** What joined peers do, for the core. */
 export interface JoinEvents {
@@ -62,6 +54,7 @@ interface Place {
 export class ServerJoin {
   readonly #state: ServerState;
   readonly #events: JoinEvents;
+  readonly #tokens: TokenDoor;
   readonly #halfJoined = new Set<HalfJoined>();
   #isClosed = false;
 
@@ -69,6 +62,12 @@ export class ServerJoin {
   constructor(state: ServerState, events: JoinEvents) {
     this.#state = state;
     this.#events = events;
+    this.#tokens = new TokenDoor(state);
+  }
+
+  /** Connections that have not joined. */
+  get waitingCount(): number {
+    return this.#halfJoined.size;
   }
 
   /** Somebody connected. */
@@ -137,7 +136,7 @@ export class ServerJoin {
       peer.connection.close(CloseCode.GoingAway, reason);
     }
     peers.clear();
-    for (const half of this.#halfJoined) half.connection.close(CloseCode.GoingAway, reason);
+    for (const half of this.#halfJoined) this.#end(half, CloseCode.GoingAway, reason);
     this.#halfJoined.clear();
   }
 
@@ -254,44 +253,12 @@ export class ServerJoin {
 
   /** Judges a token and the proof beside it; the answer may come later, and the connection may be over by then. */
   #prove(half: HalfJoined, message: ProofMessage): void {
-    const { grants, nowS, environment } = this.#state;
     const challenge = half.attempt.takeChallenge();
     const pin = half.connection.channelBinding;
-    judgeProof(message, { grants, challenge, pin, nowS }, environment, (result) => {
-      if (half.isOver) return;
-      if (typeof result === "string") this.#refuseToken(half, result);
-      else this.#admitHolder(half, result);
-      environment.wake();
+    this.#tokens.judge(message, challenge, pin, () => !half.isOver, (verdict) => {
+      if (!verdict.isGood) this.#refuse(half, verdict.code, verdict.reason);
+      else this.#admitNew(half, verdict.role, this.#state.nowMs, verdict.introduce);
     });
-  }
-
-  /** Lets the holder of a good token in, once. */
-  #admitHolder(half: HalfJoined, token: JoinToken): void {
-    const state = this.#state;
-    const { grants, nonces, nowMs, nowS } = state;
-    const hash = state.environment.sha256(nonceText(token)).slice(0, NONCE_HASH_BYTES);
-    const forgetS = forgetSecond(token.claims);
-    if (nonces.isUsed(hash, forgetS)) return this.#refuseToken(half, TokenRule.Replay);
-    // A token is not used up by a world without a place.
-    if (state.roster.size >= grants.maxPeers) {
-      return this.#refuse(half, CloseCode.Full, "the world is full");
-    }
-    if (nonces.use(hash, forgetS, nowS) !== "ok") {
-      state.counters.add("join.noncesFull");
-      return this.#refuse(half, CloseCode.Full, "too many join tokens were used of late");
-    }
-    state.push({ kind: "nonces", used: encodeNonceRecord(hash, forgetS) });
-    const role = grants.roles.find((one) => one.name === token.claims.role);
-    assert(role !== undefined, "a good token names a declared role");
-    const { subject, holderKey } = token.claims;
-    this.#admitNew(half, role.index, nowMs, (peer) => {
-      state.push({ kind: "identity", peer, subject, key: holderKey });
-    });
-  }
-
-  #refuseToken(half: HalfJoined, rule: TokenRule): void {
-    this.#state.counters.add(`join.token.${rule}`);
-    this.#refuse(half, CloseCode.Credential, TOKEN_REFUSALS[rule]);
   }
 
   /** Gives a new place; `introduce` is called before the engine hears of the peer. */
@@ -348,6 +315,7 @@ export class ServerJoin {
       roleIndex: role,
       direction: "up",
       fieldsAllowed: (c) => this.#fieldsAllowed(c),
+      maxHeld: () => world.countOwned(peerId) + 2 * grants.maxEntitiesPerPeer + MAX_HELD_BEYOND_OWN,
     });
     const time = state.timeAt(nowMs);
     const link = new PeerLink(

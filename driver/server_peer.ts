@@ -5,7 +5,12 @@ import type { ControlMessage } from "../protocol/control_messages.ts";
 import { encodeControl } from "../protocol/control_messages.ts";
 import { ControlFrames, encodeControlFrame } from "../protocol/control_frames.ts";
 import type { EntityId } from "../protocol/entity_id.ts";
-import { MAX_DENIAL_REPORTS_PER_S } from "../protocol/limits.ts";
+import {
+  MAX_DENIAL_REPORTS_PER_S,
+  MAX_PEER_DENIALS_PER_S,
+  MAX_STRAY_REFUSALS_PER_S,
+  STREAM_STALL_MS,
+} from "../protocol/limits.ts";
 import type { Connection, Stream } from "../transport/connection.ts";
 import { RateLimiter } from "../permissions/rate_limiter.ts";
 import type { Grants } from "../permissions/grants.ts";
@@ -33,7 +38,10 @@ export interface HalfJoined {
 /** A spawn whose component values have not all arrived. */
 export interface PendingSpawn {
   readonly components: readonly number[];
+  /** When it is refused though its components have not all arrived, ms. */
   readonly expiresMs: number;
+  /** When it is refused because it is still one too many, ms. */
+  readonly countedMs: number;
 }
 
 /** One joined peer. */
@@ -52,6 +60,10 @@ export class ServerPeer implements ChannelPeer {
   readonly eventLimits: RateLimiter[];
   /** How often the peer is told of denials. */
   readonly denialLimit = new RateLimiter({ rateHz: MAX_DENIAL_REPORTS_PER_S, maxKeys: 1 });
+  /** How often it may be denied anything. */
+  readonly offenceLimit = new RateLimiter({ rateHz: MAX_PEER_DENIALS_PER_S, maxKeys: 1 });
+  /** How often it is told that an id was never its own. */
+  readonly strayLimit = new RateLimiter({ rateHz: MAX_STRAY_REFUSALS_PER_S, maxKeys: 1 });
   role: number;
   grantEpoch: number;
   /** The entity whose position is this peer's point of view, 0 while it has none. */
@@ -81,7 +93,9 @@ export class ServerPeer implements ChannelPeer {
     this.grantEpoch = options.grantEpoch;
     this.events = new EventQueue<PendingEvent>();
     const { grants } = options;
-    this.eventLimits = grants.events.map(({ rateHz }) => new RateLimiter({ rateHz, maxKeys: 1 }));
+    this.eventLimits = grants.events.map(({ rateHz }) =>
+      new RateLimiter({ rateHz, maxKeys: 1, stallMs: STREAM_STALL_MS })
+    );
   }
 
   get remoteRole(): number {

@@ -8,6 +8,7 @@ import {
   type ToEngine,
 } from "../protocol/engine_messages.ts";
 import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
+import { Fault } from "../protocol/faults.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { TimelineClock } from "../protocol/timeline_clock.ts";
 import { Denials } from "../permissions/denials.ts";
@@ -159,7 +160,9 @@ export class ServerState {
       this.handles.handleOf(entity),
       nowMs,
     );
-    if (peer !== undefined && peer.denialLimit.take(0, nowMs)) {
+    if (peer === undefined) return;
+    if (!peer.offenceLimit.take(0, nowMs)) peer.link.countFault(Fault.Flood, nowMs);
+    if (peer.denialLimit.take(0, nowMs)) {
       peer.tell({ kind: "denied", rule: ruleCode(rule), subject, id, fields, entity, count: 1 });
     }
   }

@@ -2,7 +2,7 @@
 // ownership, epoch, rate), then applied to the world, or refused, counted, told, and put right. It sends nothing itself.
 
 import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
-import { MAX_PENDING_SPAWNS, SPAWN_WAIT_MS } from "../protocol/limits.ts";
+import { MAX_PENDING_SPAWNS, SPAWN_COUNT_WAIT_MS, SPAWN_WAIT_MS } from "../protocol/limits.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { Rule, ruleCode } from "../permissions/rule.ts";
 import type { ComponentGrant } from "../permissions/grants.ts";
@@ -11,7 +11,7 @@ import type { DecodedSnapshot, SnapshotEntry } from "../replication/snapshot_rec
 import { setNeutral } from "../replication/quantise.ts";
 import { type ComponentValue, copyFields, createValue } from "../replication/value.ts";
 import { clampSampleTime } from "./sample_time.ts";
-import type { PendingSpawn, ServerPeer } from "./server_peer.ts";
+import type { ServerPeer } from "./server_peer.ts";
 import type { ServerState } from "./server_state.ts";
 
 /** Applies what peers send. */
@@ -45,12 +45,11 @@ export class ServerWrites {
       if (entry.kind === "header") this.#applyHeader(peer, entry, nowMs);
       else this.#applyValue(peer, entry, time, nowMs);
     }
-    if (peer.pendingSpawns.size > 0) this.#finishSpawns(peer, time, nowMs);
+    this.finishSpawns(peer, time, nowMs);
   }
 
   /** Refuses a spawn that waits for its components: the peer's rights changed. It may ask again with its new ones. */
   cancelSpawn(peer: ServerPeer, id: EntityId): void {
-    peer.pendingSpawns.delete(id);
     this.#refuseSpawn(peer, Rule.SpawnRole, id, this.#state.nowMs);
   }
 
@@ -79,40 +78,48 @@ export class ServerWrites {
   }
 
   #requestSpawn(peer: ServerPeer, entry: SnapshotEntry, nowMs: number): void {
-    const { gate, world } = this.#state;
     const { id } = entry;
     if (!peer.freeIds.has(id)) return this.#refuseSpawn(peer, Rule.EntityUnknown, id, nowMs);
-    // What waits counts as spawned, or many at once would pass together.
-    peer.pendingSpawns.delete(id);
-    const waiting = [...peer.pendingSpawns.values()];
-    const decision = gate.decideSpawn({
-      components: entry.visible,
-      roleIndex: peer.role,
-      ownedCount: world.countOwned(peer.peer) + waiting.length,
-      ownedWith: (c) => this.#ownedWith(peer.peer, c) + countWith(waiting, c),
-      direction: "in",
-    });
-    if (!decision.allowed) return this.#refuseSpawn(peer, decision.rule, id, nowMs);
-    if (waiting.length >= MAX_PENDING_SPAWNS) {
+    const known = peer.pendingSpawns.get(id);
+    const rule = this.#spawnRule(peer, entry.visible);
+    // One too many may follow on a despawn that is still under way: how many there are is asked again when it would come to life.
+    if (rule !== undefined && rule !== Rule.SpawnCount) {
+      return this.#refuseSpawn(peer, rule, id, nowMs);
+    }
+    if (known === undefined && peer.pendingSpawns.size >= MAX_PENDING_SPAWNS) {
       return this.#refuseSpawn(peer, Rule.SpawnCount, id, nowMs);
     }
     peer.pendingSpawns.set(id, {
       components: [...entry.visible],
-      expiresMs: nowMs + SPAWN_WAIT_MS,
+      expiresMs: known?.expiresMs ?? nowMs + SPAWN_WAIT_MS,
+      countedMs: known?.countedMs ?? nowMs + SPAWN_COUNT_WAIT_MS,
     });
   }
 
-  /** Spawns every pending entity whose declared components have all arrived. */
-  #finishSpawns(peer: ServerPeer, time: TimelineTime, nowMs: number): void {
+  /** Why a peer may not spawn an entity with these components now. */
+  #spawnRule(peer: ServerPeer, components: readonly number[]): Rule | undefined {
+    const decision = this.#state.gate.decideSpawn({
+      components,
+      roleIndex: peer.role,
+      ownedCount: this.#state.world.countOwned(peer.peer),
+      ownedWith: (c) => this.#ownedWith(peer.peer, c),
+      direction: "in",
+    });
+    return decision.allowed ? undefined : decision.rule;
+  }
+
+  /** Spawns every pending entity whose declared components have all arrived, and gives up those that wait too long. */
+  finishSpawns(peer: ServerPeer, time: TimelineTime, nowMs: number): void {
     const state = this.#state;
     const { receiver, sender } = peer;
     for (const [id, pending] of peer.pendingSpawns) {
-      if (pending.expiresMs < nowMs) {
-        peer.pendingSpawns.delete(id);
-        this.#refuseSpawn(peer, Rule.Format, id, nowMs);
+      const isWhole = pending.components.every((c) => receiver.newestTick(id, c) >= 0);
+      const rule = isWhole ? this.#spawnRule(peer, pending.components) : Rule.Format;
+      if (rule !== undefined) {
+        if (nowMs < (isWhole ? pending.countedMs : pending.expiresMs)) continue;
+        this.#refuseSpawn(peer, rule, id, nowMs);
         continue;
       }
-      if (!pending.components.every((c) => receiver.newestTick(id, c) >= 0)) continue;
       peer.pendingSpawns.delete(id);
       peer.freeIds.delete(id);
       state.world.spawn(id, peer.peer, this.#tick);
@@ -225,8 +232,12 @@ export class ServerWrites {
 
   /** Counts and tells a refused spawn, which the peer's engine rolls back; the id is used up. */
   #refuseSpawn(peer: ServerPeer, rule: Rule, id: EntityId, nowMs: number): void {
-    peer.tell({ kind: "spawnRefused", id, rule: ruleCode(rule) });
-    if (peer.freeIds.delete(id)) this.#state.ids.rest(id, peer.peer);
+    peer.pendingSpawns.delete(id);
+    const isItsOwn = peer.freeIds.delete(id);
+    if (isItsOwn) this.#state.ids.rest(id, peer.peer);
+    if (isItsOwn || peer.strayLimit.take(0, nowMs)) {
+      peer.tell({ kind: "spawnRefused", id, rule: ruleCode(rule) });
+    }
     this.#state.deny(peer, rule, "spawn", 0, 0, id, nowMs);
   }
 
@@ -250,10 +261,4 @@ export class ServerWrites {
     });
     return count;
   }
-}
-
-function countWith(spawns: readonly PendingSpawn[], component: number): number {
-  let count = 0;
-  for (const { components } of spawns) if (components.includes(component)) count += 1;
-  return count;
 }

@@ -15,6 +15,7 @@ import { Rule } from "../permissions/rule.ts";
 import type { ChannelTable } from "./channels.ts";
 import { DriverSession } from "./driver_session.ts";
 import { checkHello } from "./hello_check.ts";
+import { checkIdentity, type IdentityTools } from "./identity_check.ts";
 import type { JoinSigner } from "./join_signer.ts";
 import type { EngineCallbacks } from "./link_events.ts";
 import type { LinkOutbox } from "./link_outbox.ts";
@@ -43,6 +44,8 @@ export interface DialogueParts {
   readonly roster: PeerRoster;
   /** Signatures for the driver. */
   readonly signer: JoinSigner;
+  /** Checks of who peers are; left out, this engine believes nobody. */
+  readonly identityTools: IdentityTools | undefined;
   /** Game code. */
   readonly callbacks: EngineCallbacks;
   /** Sends what the engine answers for: called right after joining. */
@@ -66,6 +69,7 @@ export class DriverDialogue {
   readonly #roster: PeerRoster;
   readonly #signer: JoinSigner;
   readonly #nonces = new NonceKeeper();
+  readonly #identityTools: IdentityTools | undefined;
   readonly #callbacks: EngineCallbacks;
   readonly #flush: () => void;
   #session: DriverSession | undefined;
@@ -84,6 +88,7 @@ export class DriverDialogue {
     this.#channels = parts.channels;
     this.#roster = parts.roster;
     this.#signer = parts.signer;
+    this.#identityTools = parts.identityTools;
     this.#callbacks = parts.callbacks;
     this.#flush = parts.flush;
   }
@@ -279,10 +284,7 @@ export class DriverDialogue {
         return this.#nonces.add(message.used);
       case "identity":
         if (!this.#state.isAuthority) return this.#fail(Fault.Unexpected, message.kind);
-        return this.#callbacks.onIdentity?.(message.peer, {
-          subject: message.subject,
-          key: message.key.slice(),
-        });
+        return this.#handleIdentity(message);
       case "denied":
         // Only this engine's own gate speaks for the door "engine".
         return this.#callbacks.onDenied?.(
@@ -321,6 +323,20 @@ export class DriverDialogue {
     if (roleIndex === undefined) this.#fail(Fault.UnknownId, message.kind);
     else if (message.kind === "peerJoin") this.#roster.handleJoin(message.peer, roleIndex);
     else this.#roster.handleRole(message.peer, roleIndex);
+  }
+
+  /** A peer's role is its token's only if the token holds before this engine's own eyes. */
+  #handleIdentity(message: From<"identity">): void {
+    const state = this.#state;
+    const { peer } = message;
+    const isFree = peer !== SERVER_PEER && peer !== ALL_PEERS && !state.peers.has(peer);
+    const proven = isFree
+      ? checkIdentity(message, state.grants, this.#nonces, this.#identityTools)
+      : undefined;
+    if (proven === undefined) return void state.deny("peer", Rule.Role, { peer });
+    const { subject, key, roleIndex } = proven;
+    this.#roster.assign(peer, roleIndex);
+    this.#callbacks.onIdentity?.(peer, { subject, key, role: state.grants.roles[roleIndex]!.name });
   }
 
   /** Ends the session after a frame that no correct driver sends. */

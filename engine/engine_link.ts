@@ -15,6 +15,7 @@ import type { Grants } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
 import { type Channel, ChannelTable } from "./channels.ts";
 import { DriverDialogue } from "./driver_dialogue.ts";
+import type { IdentityTools } from "./identity_check.ts";
 import { JoinSigner } from "./join_signer.ts";
 import { EngineCallbacks } from "./link_events.ts";
 import { LinkOutbox } from "./link_outbox.ts";
@@ -40,6 +41,8 @@ export interface EngineLinkOptions {
   readonly connect?: ConnectOrder | undefined;
   /** First callbacks; they can be set on the link later, too. */
   readonly callbacks?: EngineCallbacks | undefined;
+  /** What the holder of authority checks join tokens with; left out, peers have the default role until game code gives another. */
+  readonly identityTools?: IdentityTools | undefined;
   /** Called when there may be bytes to write, or the connection to close. */
   readonly wake?: (() => void) | undefined;
 }
@@ -106,6 +109,7 @@ export class EngineLink extends EngineCallbacks {
       channels: this.#channels,
       roster: this.#roster,
       signer: new JoinSigner(this.#state, this.#outbox, this, this.#wake),
+      identityTools: options.identityTools,
       callbacks: this,
       flush: () => void this.flush(),
     });

@@ -56,6 +56,8 @@ export interface IdentityInfo {
   readonly subject: string;
   /** The holder's Ed25519 public key, 32 bytes: the peer has proven that it holds the private one. */
   readonly key: Uint8Array;
+  /** Name of the role that the token gives. */
+  readonly role: string;
 }
 
 /** Callbacks of an engine link: set them on the link, or give them to `listenForDriver`. */

@@ -1,10 +1,11 @@
 // The socket under an engine link: listens on a Unix path, takes one driver at a time, reads, writes without ever making the engine
 // wait, and keeps the heartbeat. The one file of the engine's side that does I/O; every decision is the link's.
 
-import { createHash } from "node:crypto";
+import { createHash, createPublicKey, verify } from "node:crypto";
 import { compileGrants } from "../permissions/compile.ts";
 import type { Grants } from "../permissions/grants.ts";
 import { type Manifest, parseManifest } from "../permissions/manifest.ts";
+import { toBase64Url } from "../protocol/base64url.ts";
 import type { ConnectOrder } from "../protocol/engine_messages.ts";
 import { EngineLink, type EngineLinkOptions } from "./engine_link.ts";
 import type { EngineCallbacks } from "./link_events.ts";
@@ -76,6 +77,7 @@ export async function listenForDriver(options: ListenOptions): Promise<Listening
     now: () => performance.now(),
     connect: options.connect,
     callbacks: options.callbacks,
+    identityTools: { sha256, unixMs: Date.now, verifyEd25519 },
   }, options.flushIntervalMs);
 }
 
@@ -84,8 +86,21 @@ async function compile(manifest: ListenOptions["manifest"]): Promise<CompiledMan
   const parsed = typeof manifest === "string"
     ? parseManifest(await Deno.readTextFile(manifest), manifest)
     : manifest;
-  const sha256 = (bytes: Uint8Array) => new Uint8Array(createHash("sha256").update(bytes).digest());
   return { grants: compileGrants(parsed, sha256), role: parsed.host.role };
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash("sha256").update(bytes).digest());
+}
+
+function verifyEd25519(publicKey: Uint8Array, signature: Uint8Array, data: Uint8Array): boolean {
+  try {
+    const x = toBase64Url(publicKey);
+    const key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
+    return verify(null, data, key, signature);
+  } catch {
+    return false;
+  }
 }
 
 /** Removes a socket file that a crash left behind; refuses one that somebody answers on, and anything that is no socket. */

@@ -9,6 +9,7 @@ export { ALL_PEERS, SERVER_PEER } from "../protocol/engine_messages.ts";
 export { Channel } from "./channels.ts";
 export { EngineLink, type EngineLinkOptions } from "./engine_link.ts";
 export { FlushPacer } from "./flush_pacer.ts";
+export type { IdentityTools } from "./identity_check.ts";
 export type { Hello } from "./hello_check.ts";
 export {
   EngineCallbacks,

@@ -19,6 +19,11 @@ export class NonceKeeper {
     return this.#forgetS.size;
   }
 
+  /** Whether a nonce is kept, by its hash of 16 bytes. */
+  has(hash: Uint8Array): boolean {
+    return this.#forgetS.has(hash.toHex());
+  }
+
   /** Keeps whole records. */
   add(records: Uint8Array): void {
     const view = new DataView(records.buffer, records.byteOffset, records.length);

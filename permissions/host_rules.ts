@@ -2,6 +2,7 @@
 
 import { formatIpv4, parseEndpoint, parseIpv4, parseNetwork } from "./endpoint.ts";
 import { MIN_NETWORK_PREFIX } from "../protocol/limits.ts";
+import { checkOverridable } from "./overrides.ts";
 import { asArray, asObject, asText, type Complain, type Raw } from "./raw.ts";
 import { suggest } from "./suggest.ts";
 
@@ -38,6 +39,7 @@ export function checkHost(host: Raw, world: Raw, complain: Complain): void {
     }
   }
   checkEndpoints(host, complain);
+  checkOverridable(host, complain);
   if ("pin" in host && "caFile" in host) {
     complain(["host", "caFile"], "a pin already says which certificate is right; keep one of both");
   }

@@ -7,6 +7,7 @@ import {
   MAX_CONNECT_ENDPOINTS,
   MAX_HEAP_MB,
   MAX_NAME_BYTES,
+  MAX_OVERRIDE_PATHS,
   MAX_PATH_BYTES,
   MAX_PEER_BYTES_PER_S,
   MAX_RETENTION_S,
@@ -18,6 +19,7 @@ const path = z.string().min(1).max(MAX_PATH_BYTES).regex(
   /^[^\0,]*$/,
   "a path with a comma cannot be named in a permission flag; rename it",
 );
+const otherPaths = z.array(path).min(1).max(MAX_OVERRIDE_PATHS).optional();
 const endpoint = z.string().min(3).max(300);
 const taken = z.literal(true);
 const fieldsTaken = z.union([taken, z.array(z.string()).min(1)]);
@@ -60,6 +62,14 @@ export const hostSchema = z.strictObject({
     ),
   caFile: path.optional().describe(
     "Client: PEM file of the authority that signed the server's certificate.",
+  ),
+  overridable: z.strictObject({
+    engineSocket: otherPaths.describe("Other sockets, chosen by --engine-socket."),
+    certFile: otherPaths.describe("Other certificates, chosen by --cert-file."),
+    keyFile: otherPaths.describe("Other keys, chosen by --key-file."),
+    caFile: otherPaths.describe("Other authorities, chosen by --ca-file."),
+  }).optional().describe(
+    "Paths that an argument of a sealed driver may choose instead; each becomes a right of the executable. A driver that is not sealed ignores them.",
   ),
   limits: z.strictObject({
     peerBytesPerSecond: z.int().min(MIN_PEER_BYTES_PER_S).max(MAX_PEER_BYTES_PER_S)

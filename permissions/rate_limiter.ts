@@ -16,16 +16,19 @@ export class RateLimiter {
 
   /**
    * @param options `rateHz`: declared rate a second; at 0 nothing passes. `maxKeys`: keys run from 0 to one less; memory grows with the
-   * largest key used.
+   * largest key used. `stallMs`: how much later than another one may come by the fault of the path (cell delay variation); it adds to the
+   * burst, never to the rate.
    */
-  constructor(options: { readonly rateHz: number; readonly maxKeys: number }) {
-    const { rateHz, maxKeys } = options;
+  constructor(
+    options: { readonly rateHz: number; readonly maxKeys: number; readonly stallMs?: number },
+  ) {
+    const { rateHz, maxKeys, stallMs = 0 } = options;
     assert(rateHz >= 0 && rateHz < Infinity, "a rate is a finite number, not below zero");
     assert(Number.isInteger(maxKeys) && maxKeys > 0, "a limiter has at least one key");
     this.#maxKeys = maxKeys;
     this.#intervalMs = 1000 / (rateHz * RATE_TOLERANCE);
     const burst = Math.max(MIN_RATE_BURST, Math.floor(rateHz * RATE_TOLERANCE * RATE_BURST_S));
-    this.#toleranceMs = (burst - 1) * this.#intervalMs;
+    this.#toleranceMs = (burst - 1) * this.#intervalMs + stallMs;
     this.#fullAt = new Float64Array(Math.min(maxKeys, 16)).fill(-Infinity);
   }
 

@@ -9,7 +9,6 @@ import {
   type EventGrant,
   type FieldGrant,
   type Grants,
-  SERVER_ROLE,
 } from "./grants.ts";
 import type { Manifest } from "./manifest.ts";
 import { resolvePath } from "./paths.ts";
@@ -133,12 +132,11 @@ function rightsOfRole(grants: Grants, role: number): string[] {
   };
   const names = (roles: number) => ((roles >>> role) & 1) === 1;
   for (const component of grants.components) {
-    const { authority, readMasks, writeMasks } = component;
-    const written = role === SERVER_ROLE || authority === "owner" ? writeMasks[role] ?? 0 : 0;
+    const { readMasks, writeMasks } = component;
     for (const { name, index } of component.fields) {
       const field = `component ${component.name}, field ${name}`;
       add((((readMasks[role] ?? 0) >>> index) & 1) === 1, `${field}: read`);
-      add(((written >>> index) & 1) === 1, `${field}: written`);
+      add((((writeMasks[role] ?? 0) >>> index) & 1) === 1, `${field}: written`);
     }
     add(names(component.spawnRoles), `component ${component.name}: spawned`);
   }
@@ -272,6 +270,11 @@ function addHost({ host }: Manifest, allowance: Allowance): void {
   }
   if (caFile !== undefined) {
     allowance.rights.set(`host: reads ${place(caFile)}, and trusts its authority`, "");
+  }
+  for (const [key, paths] of Object.entries(host.overridable ?? {})) {
+    for (const path of paths ?? []) {
+      allowance.rights.set(`host: a sealed driver may take ${place(path)} as its ${key}`, "");
+    }
   }
   if (host.role === "client") {
     if (pin ?? caFile) allowance.subjects.add("host: trust");

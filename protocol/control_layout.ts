@@ -22,6 +22,7 @@ import {
   MAX_DECLARED_ID,
   MAX_ENTITY_BLOCK,
   MAX_EVENT_BYTES,
+  MAX_EVENT_STATE_TICKS,
   MAX_PEERS,
   MAX_REASON_BYTES,
   PROTOCOL_VERSION,
@@ -172,6 +173,8 @@ export function writeEvent(w: Writer, m: EventMessage): void {
   w.varint(m.eventId);
   w.u16(m.from);
   writeTime(w, m.time);
+  assert(m.stateTicks <= MAX_EVENT_STATE_TICKS, "an event's state follows soon");
+  w.varint(m.stateTicks);
   w.varint(m.payload.length);
   w.bytes(m.payload);
 }
@@ -182,6 +185,7 @@ export function readEvent(r: Reader): EventMessage {
     eventId: r.varintAtMost(MAX_DECLARED_ID),
     from: readPeer(r),
     time: readTime(r),
+    stateTicks: r.varintAtMost(MAX_EVENT_STATE_TICKS),
     payload: r.bytes(r.varintAtMost(MAX_EVENT_BYTES)),
   };
 }

@@ -166,6 +166,11 @@ export interface EventMessage {
   readonly from: number;
   /** Its time on the timeline. */
   readonly time: TimelineTime;
+  /**
+   * How many ticks after that of `time` its sender sends the state that belongs to it, 0 to `MAX_EVENT_STATE_TICKS`: a slot that comes
+   * later, or the way through authority.
+   */
+  readonly stateTicks: number;
   /** Its fields, encoded as a component value; at most `MAX_EVENT_BYTES`. */
   readonly payload: Uint8Array;
 }

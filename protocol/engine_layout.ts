@@ -36,6 +36,7 @@ import {
 } from "./engine_shape.ts";
 import { Fault } from "./faults.ts";
 import {
+  CHALLENGE_BYTES,
   CHANNEL_PIECE_BYTES,
   CHANNEL_WINDOW_BYTES,
   MAX_COMPONENTS,
@@ -46,10 +47,9 @@ import {
   MAX_OPUS_PACKET_BYTES,
   MAX_RESUME_TICKET_BYTES,
   MAX_SIGNED_BYTES,
-  MAX_SUBJECT_BYTES,
   MAX_USED_NONCES,
   NONCE_RECORD_BYTES,
-  PUBLIC_KEY_BYTES,
+  PIN_BYTES,
   SIGNATURE_BYTES,
 } from "./limits.ts";
 
@@ -206,8 +206,10 @@ export const TO_ENGINE: Layouts<ToEngine> = {
     number: 25,
     fields: {
       peer,
-      subject: text(MAX_SUBJECT_BYTES, 1),
-      key: bin(PUBLIC_KEY_BYTES, PUBLIC_KEY_BYTES),
+      token: bin(MAX_CREDENTIAL_BYTES, 1),
+      challenge: bin(CHALLENGE_BYTES, CHALLENGE_BYTES),
+      pin: bin(PIN_BYTES, PIN_BYTES),
+      signature: bin(SIGNATURE_BYTES, SIGNATURE_BYTES),
     },
   },
 };

@@ -180,14 +180,20 @@ export type ToEngine =
   | { readonly kind: "sign"; readonly request: number; readonly bytes: Uint8Array }
   /** A server's: join tokens that have just been used, records of `NONCE_RECORD_BYTES`. The engine keeps them for the next driver. */
   | { readonly kind: "nonces"; readonly used: Uint8Array }
-  /** A server's: who a peer is, by its join token; comes before its `peerJoin`. Peers without a token have none. */
+  /**
+   * A server's: the join token that a peer has shown, with all that proves it, so that the engine can see for itself; comes before `peerJoin`
+   * and before the token's record in `nonces`. Peers without a token have none.
+   */
   | {
     readonly kind: "identity";
     readonly peer: number;
-    /** The holder's name. */
-    readonly subject: string;
-    /** The holder's Ed25519 public key, 32 bytes. */
-    readonly key: Uint8Array;
+    readonly token: Uint8Array;
+    /** What the peer was asked to sign, 32 bytes. */
+    readonly challenge: Uint8Array;
+    /** SHA-256 of the driver's certificate, 32 bytes. */
+    readonly pin: Uint8Array;
+    /** The holder's signature of the join proof, 64 bytes. */
+    readonly signature: Uint8Array;
   };
 
 /** Engine to driver. */

@@ -62,6 +62,8 @@ export const MIN_NETWORK_PREFIX = 8;
 export const MAX_PATH_BYTES = 4_096;
 /** Bytes of a Unix socket's absolute path: `sun_path` holds 108 with the final zero on Linux, 104 on macOS. */
 export const MAX_SOCKET_PATH_BYTES = 103;
+/** Paths that a manifest may list for a sealed driver to be pointed to: each becomes a right of the executable. */
+export const MAX_OVERRIDE_PATHS = 16;
 /** Endpoints a client may name. */
 export const MAX_CONNECT_ENDPOINTS = 64;
 /** Bytes a second to one peer unless the host says otherwise: 2 Mbit/s, what a home line gives an application. */
@@ -82,6 +84,8 @@ export const MAX_RETENTION_S = 86_400;
 export const RATE_TOLERANCE = 1.25;
 /** Burst that a gate allows, seconds at the tolerated rate. */
 export const RATE_BURST_S = 0.5;
+/** Delay variation, ms, that a gate forgives a reliable stream: a few retransmissions of one packet hold up all that follows. */
+export const STREAM_STALL_MS = 2_000;
 /** Smallest burst of any rate: two messages may meet in one slot by jitter alone. */
 export const MIN_RATE_BURST = 2;
 /** Kinds of denials counted apart by rule, subject and id; ids come from outside, so the rest is counted together. */
@@ -189,6 +193,14 @@ export const MAX_UNRELIABLE_MESSAGE_BYTES = 1_000;
 export const MAX_EVENT_BYTES = 8_192;
 /** Events that wait for their state, per peer. */
 export const MAX_WAITING_EVENTS = 256;
+/** Ticks from an event's time to the tick whose state it waits for: 2 s and 10 s of waiting on the way at 120 Hz, and a round number above. */
+export const MAX_EVENT_STATE_TICKS = 2_047;
+/** Missing datagrams of one peer that hold back its events: two seconds of a bad path; older ones count as repaired. */
+export const MAX_WATCHED_GAPS = 64;
+/** Ticks, beside 1.25 round trips, in which lost state goes again: until the next slot of each end, and one that just went by. */
+export const LOSS_REPAIR_TICKS = 3;
+/** Ticks in which datagrams go after an event even without contents, so that its receiver need not wait: all are lost once in 65,000 at 25 %. */
+export const EVENT_VOUCH_TICKS = 8;
 /** Longest time, in ms, an event may wait for its state. */
 export const MAX_EVENT_WAIT_MS = 10_000;
 /** Events that a server passes on in one tick; more are dropped and counted: 1,024 peers with 240 events a second each stay below it. */
@@ -326,6 +338,14 @@ export const MAX_QUEUED_MESSAGES = 256;
 export const VOICE_SLOT_MS = 4;
 /** Faulty datagrams or messages a second that one peer may send before it is dropped: far above what a bad path does. */
 export const MAX_FAULTS_PER_S = 50;
+/** Denials a second of one peer above which each counts as a fault too: its own driver's gate lets none of them out, but for what was under way. */
+export const MAX_PEER_DENIALS_PER_S = 2_000;
+/** Refusals a second of spawns under ids that a peer never had, told to it: an honest one names such an id only when it has just ended. */
+export const MAX_STRAY_REFUSALS_PER_S = 50;
+/** Time, ms, that a despawn may stay unacknowledged before who was told of it all the while is dropped: its id blocks a slot for everyone. */
+export const MAX_ID_REST_MS = 10_000;
+/** Entities held of a peer beside those that it owns and may own: given away or ended a moment ago, by a peer that spawns in haste. */
+export const MAX_HELD_BEYOND_OWN = 512;
 /** Datagrams a second that one peer may send before the rest is dropped unread: state at 120 Hz, voice and messages, twice over. */
 export const MAX_PEER_DATAGRAMS_PER_S = 2_000;
 /** Bytes that a builder keeps free for the header: 11 with one run acknowledged, never over 42. */
@@ -338,6 +358,8 @@ export const OWNER_TIME_BEHIND_MS = 2_000;
 export const OWNER_TIME_AHEAD_MS = 100;
 /** Time, ms, that a peer's spawn may wait for its components: 64 KiB at the least rate a host may set take 17 s. */
 export const SPAWN_WAIT_MS = 60_000;
+/** Time, ms, that a spawn above a peer's count may wait for the despawn before it: several losses in a row on a long path. */
+export const SPAWN_COUNT_WAIT_MS = 2_000;
 /** How far ahead of the server's time, ms, a peer's datagram may claim to be; further is no clock error, and 32 bits must not run out. */
 export const MAX_TIME_AHEAD_MS = 5_000;
 /** Bytes that may wait on a peer's control stream before the peer is dropped: a burst of events to a slow reader. */

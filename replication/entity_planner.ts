@@ -47,6 +47,7 @@ export class EntityPlanner {
   resendTicks = 2;
   /** The present tick. */
   tick: number = NEVER;
+  readonly #direction: LinkDirection;
   readonly #world: World;
   readonly #encoder: ValueEncoder;
   readonly #builder: SectionBuilder;
@@ -69,6 +70,7 @@ export class EntityPlanner {
     log: SectionLog,
     places: PiecePlaces,
   ) {
+    this.#direction = direction;
     this.#world = world;
     this.#encoder = encoder;
     this.#builder = builder;
@@ -153,8 +155,9 @@ export class EntityPlanner {
 
   /** Whether a new version may be made now: one a tick, and no more than the rate. */
   #mayMakeVersion(value: ValueTrack): boolean {
+    // The other end judges the rate of what goes up, whatever makes it go.
     return this.tick > value.linkTick &&
-      (value.linkTick === NEVER || value.isForced || this.tick >= value.rateTick);
+      (this.tick >= value.rateTick || (value.isForced && this.#direction === "down"));
   }
 
   #isValueDue(value: ValueTrack): boolean {

@@ -289,7 +289,10 @@ export class PeerView {
       if (value.seenTick === this.#tick) {
         values[kept] = value;
         kept += 1;
-      } else if (value.holdsPlace) {
+        continue;
+      }
+      track.keepRate(value);
+      if (value.holdsPlace) {
         value.holdsPlace = false;
         track.orphanPlaces += 1;
       }

@@ -42,6 +42,7 @@ export class SectionParser {
   readonly #direction: LinkDirection;
   readonly #held: ReceivedEntities;
   readonly #fieldsAllowed: (component: number) => number;
+  readonly #maxHeld: () => number;
   readonly #widths: SectionWidths;
   readonly #codecs: FieldCodec[];
   readonly #newest: ComponentValue[];
@@ -65,7 +66,9 @@ export class SectionParser {
     direction: LinkDirection,
     held: ReceivedEntities,
     fieldsAllowed: (component: number) => number,
+    maxHeld: () => number,
   ) {
+    this.#maxHeld = maxHeld;
     this.#grants = grants;
     this.#direction = direction;
     this.#held = held;
@@ -116,7 +119,7 @@ export class SectionParser {
     this.#entity = this.#held.find(id);
     if (this.#entity === undefined) {
       this.#newEntities += 1;
-      if (this.#held.count + this.#newEntities > this.#grants.maxEntities) {
+      if (this.#held.count + this.#newEntities > this.#maxHeld()) {
         return reader.fail(Fault.OutOfRange);
       }
     }

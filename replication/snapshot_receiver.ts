@@ -31,6 +31,8 @@ export interface SnapshotReceiverOptions {
    * is left out: `down` what the role or an owner may read, `up` what the role may write where the owner has authority.
    */
   readonly fieldsAllowed?: (componentIndex: number) => number;
+  /** Most entities that may be held now; what names more is refused. Left out: all of the world's. */
+  readonly maxHeld?: () => number;
 }
 
 /**
@@ -55,7 +57,13 @@ export class SnapshotReceiver {
     this.#role = options.roleIndex;
     this.#held = new ReceivedEntities(options.grants);
     const allowed = options.fieldsAllowed ?? ((c: number) => this.#allowedByRole(c));
-    this.#parser = new SectionParser(options.grants, options.direction, this.#held, allowed);
+    this.#parser = new SectionParser(
+      options.grants,
+      options.direction,
+      this.#held,
+      allowed,
+      options.maxHeld ?? (() => options.grants.maxEntities),
+    );
   }
 
   /** Entities of which anything is held. */

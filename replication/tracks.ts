@@ -169,6 +169,8 @@ export class EntityTrack {
   /** Place in the line of the tick. */
   priority = 0;
 
+  #rateTicks: Map<number, number> | undefined;
+
   /** A track of which nothing was sent. */
   constructor(id: EntityId) {
     this.id = id;
@@ -183,8 +185,14 @@ export class EntityTrack {
     return undefined;
   }
 
-  /** Adds a track, keeping the order. */
+  /** Notes when the rate of a component that is taken away allows another version. */
+  keepRate(value: ValueTrack): void {
+    (this.#rateTicks ??= new Map()).set(value.component, value.rateTick);
+  }
+
+  /** Adds a track, keeping the order. One that takes the place of a removed one keeps to its rate. */
   insert(value: ValueTrack): void {
+    value.rateTick = this.#rateTicks?.get(value.component) ?? value.rateTick;
     let at = this.values.length;
     while (at > 0 && this.values[at - 1]!.component > value.component) at -= 1;
     this.values.splice(at, 0, value);

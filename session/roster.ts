@@ -59,6 +59,7 @@ export class Roster {
   add(roleIndex: number, nowMs: number): RosterEntry | undefined {
     if (this.#peers.size >= this.#maxPeers) return undefined;
     this.#wake(nowMs);
+    if (this.#peers.size + this.#resting.size >= LAST_PEER) return undefined;
     for (let tries = FIRST_PEER; tries <= LAST_PEER; tries++) {
       const peer = this.#next;
       this.#next = peer === LAST_PEER ? FIRST_PEER : peer + 1;

@@ -35,6 +35,8 @@ export const OUTER_FILES: Readonly<Record<string, string>> = {
   "driver/run.ts": "joins the driver core to sockets and the clock",
   "driver/launcher.ts": "starts a driver process",
   "driver/cli.ts": "reads arguments and files, prints",
+  "driver/compile_command.ts": "runs the compiler",
+  "driver/sealed.ts": "is the main program of a sealed driver",
   "driver/manifest_file.ts": "reads a manifest from disk",
   "driver/certificate_files.ts": "reads and writes certificates and keys",
   "driver/ed25519.ts": "checks signatures by the runtime's cryptography",

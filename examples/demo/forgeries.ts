@@ -48,6 +48,11 @@ export class Forgeries {
     this.#scene = scene;
   }
 
+  /** Index of the client whose engine forges: never the speaker, whose avatar is forged. */
+  get #forger(): number {
+    return Math.min(2, this.#scene.clients.length - 1);
+  }
+
   /** Every byte of plaintext that hostile peers were sent. */
   get plaintext(): Uint8Array[] {
     return this.#hostiles.flatMap((hostile) => hostile.received);
@@ -82,8 +87,8 @@ export class Forgeries {
 
   /** Door 1: game code asks the SDK for what it may not do. */
   throughSdk(): void {
-    const { engine, world } = this.#scene.clients[2 % this.#scene.clients.length]!;
-    const own = this.#scene.handles[2 % this.#scene.clients.length]!;
+    const { engine, world } = this.#scene.clients[this.#forger]!;
+    const own = this.#scene.handles[this.#forger]!;
     const victim = engine.handleOf(this.#scene.idOf(SPEAKER));
     const sign = engine.handleOf(this.#scene.server.engine.networkIdOf(this.#scene.sign));
     const attempt = (what: string, allowed: unknown) =>
@@ -115,7 +120,7 @@ export class Forgeries {
 
   /** Door 2: frames that no SDK sent, on the engine's own sockets, in both directions. */
   rawFrames(): void {
-    const index = 2 % this.#scene.clients.length;
+    const index = this.#forger;
     const client = this.#scene.clients[index]!;
     const victim = client.engine.handleOf(this.#scene.idOf(SPEAKER));
     const none = new Uint32Array(0);
@@ -216,7 +221,7 @@ export class Forgeries {
         ? `${this.#sdkRefusals.length} attempts, ${told} reports`
         : `not refused: ${kept.join(", ")}`,
     );
-    const index = 2 % this.#scene.clients.length;
+    const index = this.#forger;
     const byDriver = (this.#scene.denials.get(`client ${index}`) ?? []).filter((one) =>
       one.door === "driver"
     );

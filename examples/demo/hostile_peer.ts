@@ -168,7 +168,7 @@ export class HostilePeer {
       new FieldCodec({ ...grant, allFields }).encodeAbsolute(writer, value, allFields);
       payload = writer.finish();
     }
-    this.#tell({ kind: "event", eventId, from: 0, time: this.#time(), payload });
+    this.#tell({ kind: "event", eventId, from: 0, time: this.#time(), stateTicks: 0, payload });
   }
 
   /** Sends bytes that are no datagram of this protocol. */

@@ -41,7 +41,14 @@ export type Control =
     entity: number;
     count: number;
   }
-  | { kind: "event"; event: number; from: number; time: number; value: Value };
+  | {
+    kind: "event";
+    event: number;
+    from: number;
+    time: number;
+    stateTicks: number;
+    value: Value;
+  };
 
 /** Towards the holder of authority, or from it. */
 export type Way = "towards" | "from";
@@ -249,6 +256,8 @@ function readEvent(bits: Bits, way: Way, world: World): Control {
   const from = peer(bits);
   rule(way === "from" || from === 0, "OutOfRange", `event from ${from}`);
   const time = readTime(bits);
+  const stateTicks = bits.varint();
+  rule(stateTicks <= 2_047, "OutOfRange", `state ${stateTicks} ticks later`);
   const length = bits.varint();
   rule(length <= 8_192, "OutOfRange", `event of ${length} bytes`);
   const payload = new Bits(bits.take(length));
@@ -257,7 +266,7 @@ function readEvent(bits: Bits, way: Way, world: World): Control {
   const value = layout.fields.length === 0 ? [] : readAbsolute(payload, layout);
   payload.end();
   rule(!value.includes(undefined), "NonCanonical", "a field of the event is missing");
-  return { kind: "event", event, from, time, value };
+  return { kind: "event", event, from, time, stateTicks, value };
 }
 
 /** One half of a reliable channel's stream. */

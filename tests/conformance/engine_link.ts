@@ -285,7 +285,14 @@ const TO_ENGINE: Readonly<Record<number, Kind>> = {
   22: ["goodbye", ["code", u16], ["reason", text]],
   23: ["sign", ["request", u32], ["bytes", bin(1, 256)]],
   24: ["nonces", ["used", records(1)]],
-  25: ["identity", ["peer", peer], ["subject", str(1, 128)], ["key", bin(32, 32)]],
+  25: [
+    "identity",
+    ["peer", peer],
+    ["token", bin(1, 4_096)],
+    ["challenge", bin(32, 32)],
+    ["pin", bin(32, 32)],
+    ["signature", bin(64, 64)],
+  ],
 };
 
 /** Engine to driver. */

@@ -84,7 +84,8 @@ export class Stranger {
     absolute(payload, layout, value);
     const bytes = payload.finish();
     const body = new BitWriter().bits(8, 9).varint(id).bits(16, 0);
-    body.bits(32, Math.floor(time / 64)).bits(8, time % 64).varint(bytes.length).bytes(bytes);
+    body.bits(32, Math.floor(time / 64)).bits(8, time % 64).varint(0);
+    body.varint(bytes.length).bytes(bytes);
     this.#control(body);
   }
 

@@ -68,7 +68,11 @@ export async function tryAll(
   targets: Targets,
 ): Promise<AttemptOutcome[]> {
   const outcomes: AttemptOutcome[] = [];
-  for (const attempt of attempts) outcomes.push(await tryOne(attempt, targets));
+  for (const attempt of attempts) {
+    outcomes.push(await tryOne(attempt, targets));
+    // Most refusals come at once: without a pause the driver beside them would never see its sockets.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
   return outcomes;
 }
 

@@ -11,6 +11,11 @@ import { type Attempt, firstEvent } from "./attempt.ts";
 
 const HERE = "127.0.0.1";
 
+/** What the Node layer hands out of its insides. */
+interface NodeBinding {
+  binding(name: "pipe_wrap"): { Pipe: new (type: number) => { bind(path: string): number } };
+}
+
 async function sendByNode(port: number): Promise<void> {
   const socket = dgram.createSocket("udp4");
   try {
@@ -262,6 +267,16 @@ export const NETWORK_ATTEMPTS: readonly Attempt[] = [
       server.listen(`${t.folder}/new_node.sock`);
       await listening;
       server.close();
+    },
+  },
+  {
+    does: "binding a Unix socket by the Node layer's inner pipe",
+    run: (t) => {
+      const path = `${t.folder}/new_pipe.sock`;
+      const { Pipe } = (process as unknown as NodeBinding).binding("pipe_wrap");
+      const code = new Pipe(1).bind(path);
+      if (code !== 0) throw new Error(`bind returned ${code}`);
+      Deno.removeSync(path);
     },
   },
   {

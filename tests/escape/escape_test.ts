@@ -6,7 +6,7 @@ import { listenForDriver } from "../../engine/listen.ts";
 import { ReferenceWorld } from "../../engine/reference_world.ts";
 import { ExitCode } from "../../driver/exit_codes.ts";
 import { startCommand } from "../../driver/launcher.ts";
-import { ROOT } from "../support/run_program.ts";
+import { ROOT, runCommand } from "../support/run_program.ts";
 import type { AttemptOutcome } from "./attempt.ts";
 import { FILE_ATTEMPTS } from "./attempts_files.ts";
 import { NETWORK_ATTEMPTS } from "./attempts_network.ts";
@@ -49,8 +49,15 @@ function sandboxedCommand(manifest: string): Deno.Command {
   });
 }
 
-/** The same program with every right; without a lock file, which would refuse the modules that the attempts import. */
-function controlCommand(manifest: string): Deno.Command {
+/**
+ * The same program with every right; without a lock file, which would refuse the modules that the attempts import. What it stores goes to
+ * a cache folder of its own, which knows the packages of the real one.
+ */
+async function controlCommand(manifest: string): Promise<Deno.Command> {
+  const { out } = await runCommand(Deno.execPath(), ["info", "--json"]);
+  const cacheFolder = manifest.replace(/[^/]*$/, "cache");
+  Deno.mkdirSync(cacheFolder);
+  Deno.symlinkSync(`${(JSON.parse(out) as { denoDir: string }).denoDir}/npm`, `${cacheFolder}/npm`);
   return new Deno.Command(Deno.execPath(), {
     args: [
       "run",
@@ -64,14 +71,16 @@ function controlCommand(manifest: string): Deno.Command {
       "--manifest",
       manifest,
     ],
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", DENO_DIR: cacheFolder },
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",
   });
 }
 
-async function run(commandOf: (manifest: string) => Deno.Command): Promise<Run> {
+async function run(
+  commandOf: (manifest: string) => Deno.Command | Promise<Deno.Command>,
+): Promise<Run> {
   const range = await Range.create();
   const { targets } = range;
   let drivers = 0;
@@ -89,7 +98,7 @@ async function run(commandOf: (manifest: string) => Deno.Command): Promise<Run> 
     log: () => {},
   });
   const before = range.inventory();
-  const process = commandOf(targets.manifest).spawn();
+  const process = (await commandOf(targets.manifest)).spawn();
   const err = new Response(process.stderr).text();
   const guard = setTimeout(() => process.kill("SIGKILL"), RUN_MS);
   const stdin = process.stdin.getWriter();

@@ -142,6 +142,7 @@ Deno.test("coversEndpoint() compares networks with networks, and looks up no nam
   assertEquals(coversEndpoint("10.0.0.0/8:1", "10.1.0.0/16:1"), true);
   assertEquals(coversEndpoint("10.0.0.0/8:1", "10.0.0.0/8:1"), true);
   assertEquals(coversEndpoint("10.1.0.0/16:1", "10.0.0.0/8:1"), false);
+  assertEquals(coversEndpoint("10.0.0.0/16:1", "10.0.0.0/8:1"), false);
   assertEquals(coversEndpoint("10.0.0.0/8:1", "10.1.0.0/16:2"), false);
   for (
     const wanted of ["localhost:1", "[::ffff:10.1.2.3]:1", "010.1.2.3:1", "167837955:1", "10.1.2.3"]

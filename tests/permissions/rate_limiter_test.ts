@@ -86,3 +86,11 @@ Deno.test("RateLimiter never passes more than burst + 1.25 x rate x time, whatev
     { seed: 5, numRuns: 100 },
   );
 });
+
+Deno.test("RateLimiter forgives what the path held up, and lets no higher rate through for it", () => {
+  const limiter = new RateLimiter({ rateHz: 20, maxKeys: 1, stallMs: 2_000 });
+  // A sender that keeps to its rate and the burst, all of 2 s of it at once.
+  assertEquals(passed(limiter, 0, 1_000, 0), 12 + 50);
+  const during = passed(limiter, 0, 4_000, 2.5);
+  assert(during >= 249 && during <= 251, `${during} passed`);
+});

@@ -226,6 +226,10 @@ const CHANGES: readonly Change[] = [
     ["host: reads certs/c.pem", "host: reads /k.pem"],
     (m) => m.host.certificate = { certFile: "./certs//x/../c.pem", keyFile: "/k.pem" },
   ],
+  [
+    ["host: a sealed driver may take b.sock as its engineSocket"],
+    (m) => m.host.overridable = { engineSocket: ["./b.sock"] },
+  ],
   [[], (m) => m.host.engineSocket = "./a/../engine.sock"],
   [[], (m) => m.world.events[0].id = 77],
   [[], (m) => m.world.components.reverse()],
@@ -397,7 +401,10 @@ const COMPARED: Readonly<Record<string, readonly string[]>> = {
     " ",
   ),
   voice: "speakRoles hearRoles range maxFrameBytes rateHz hostSend hostReceive".split(" "),
-  host: "role engineSocket listen connect certificate pin caFile limits privacy deny".split(" "),
+  host: "role engineSocket listen connect certificate pin caFile overridable limits privacy deny"
+    .split(" "),
+  limits: ["peerBytesPerSecond", "heapMb"],
+  privacy: ["retentionSeconds"],
 };
 
 /** Keys that say how a value is named or laid out, and let nothing pass. */
@@ -417,6 +424,8 @@ Deno.test("addedRights() knows every key of grants and host", async () => {
     channel: grants.channels[0]!,
     voice: grants.voice,
     host: hostSchema.shape,
+    limits: hostSchema.shape.limits.unwrap().shape,
+    privacy: hostSchema.shape.privacy.unwrap().shape,
   };
   for (const [kind, sample] of Object.entries(samples)) {
     const unknown = Object.keys(sample)

@@ -4,11 +4,17 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { readVoicePackets } from "../../examples/recorded.ts";
 import { CloseCode } from "../../protocol/close_codes.ts";
+import type { Loose } from "../support/manifest_samples.ts";
 import { delay, ProcessStage, type StageEngine } from "../support/process_stage.ts";
 
 /** Message of a given length whose bytes follow from it. */
 function pattern(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => (i * 31 + length) & 0xff);
+}
+
+/** The room with places that are not kept for long. */
+function brief(value: Loose): void {
+  value.world.resumeMs = 1_000;
 }
 
 function text(bytes: Uint8Array): string {
@@ -17,10 +23,10 @@ function text(bytes: Uint8Array): string {
 
 Deno.test("`launchDriver()` gives a server and two clients a room, from joining to leaving", () =>
   ProcessStage.play(async (stage) => {
-    const server = await stage.server();
+    const server = await stage.server(brief);
     const [ann, bob] = [
-      await stage.client("ann", server.pin),
-      await stage.client("bob", server.pin),
+      await stage.client("ann", server.pin, brief),
+      await stage.client("bob", server.pin, brief),
     ];
     await stage.until("all know each other", () =>
       server.link.peers.length === 2 &&
@@ -46,13 +52,15 @@ Deno.test("`launchDriver()` gives a server and two clients a room, from joining 
     await speak(stage, ann, bob, avatar);
 
     const gone = bob.link.peer!;
+    const his = ann.handleFrom(bob, other);
+    assert(ann.world.has(his));
     assertEquals(await bob.driver!.stop(), 0);
     await stage.until(
       "the others hear that bob went",
       () => server.gone.length === 1 && ann.gone.length === 1,
     );
     assertEquals([server.gone[0]![0], ann.gone[0]![0]], [gone, gone]);
-    await stage.until("his avatar is gone", () => !ann.world.has(ann.handleFrom(bob, other)));
+    await stage.until("his avatar is gone", () => !ann.world.has(his));
     assertEquals(bob.lost, ["the driver said goodbye: asked to stop"]);
 
     assertEquals(await server.driver!.stop(), 0);

@@ -115,6 +115,7 @@ Deno.test("`decodeControl()` refuses a name in an event, when a peer claims to b
     eventId: 1,
     from: 4,
     time: 0,
+    stateTicks: 0,
     payload: new Uint8Array(0),
   } as const;
   assertEquals(faultOf(encodeControl(event), "toAuthority"), Fault.NonCanonical);
@@ -153,9 +154,14 @@ Deno.test("`decodeControl()` refuses fields out of range, when single bytes are 
     eventId: 1,
     from: 0,
     time: 0,
+    stateTicks: 0,
     payload: new Uint8Array(0),
   } as const;
   assertEquals(faultOf(forge(event, { 8: 64 }), "fromAuthority"), Fault.OutOfRange);
+  const soon = encodeControl({ ...event, stateTicks: 2_047 });
+  assertEquals(faultOf(soon, "fromAuthority"), undefined);
+  soon[10] = 0x10;
+  assertEquals(faultOf(soon, "fromAuthority"), Fault.OutOfRange);
   const denied = CONTROL_SAMPLES.find(([, m]) => m.kind === "denied")![1];
   assertEquals(faultOf(forge(denied, { 2: 6 }), "fromAuthority"), Fault.UnknownKind);
   const none = encodeControl({

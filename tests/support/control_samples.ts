@@ -57,8 +57,22 @@ export const CONTROL_SAMPLES: readonly (readonly [ControlDirection, ControlMessa
     entity: 0xfff00003,
     count: 1_000,
   }],
-  ["toAuthority", { kind: "event", eventId: 9, from: 0, time: 12_345, payload: pattern(20, 3) }],
-  ["fromAuthority", { kind: "event", eventId: 200, from: 3, time: 64, payload: pattern(0, 0) }],
+  ["toAuthority", {
+    kind: "event",
+    eventId: 9,
+    from: 0,
+    time: 12_345,
+    stateTicks: 0,
+    payload: pattern(20, 3),
+  }],
+  ["fromAuthority", {
+    kind: "event",
+    eventId: 200,
+    from: 3,
+    time: 64,
+    stateTicks: 200,
+    payload: pattern(0, 0),
+  }],
   ["toAuthority", { kind: "bye", code: 0, reason: "" }],
   ["fromAuthority", { kind: "bye", code: 0x3fff_ffff, reason: "gone, schön" }],
 ];
@@ -81,6 +95,7 @@ const event = (from: fc.Arbitrary<number>) =>
     eventId: fc.nat(16_383),
     from,
     time,
+    stateTicks: fc.nat(2_047),
     payload: fc.uint8Array({ maxLength: 300 }),
   });
 const bye = fc.record({ kind: fc.constant("bye" as const), code: fc.nat(0x3fff_ffff), reason });

@@ -117,7 +117,14 @@ export const TO_ENGINE_SAMPLES: readonly ToEngine[] = [
   { kind: "goodbye", code: 0, reason: "" },
   { kind: "sign", request: 0xffff_ffff, bytes: new Uint8Array(144).fill(3) },
   { kind: "nonces", used: new Uint8Array(40).fill(9) },
-  { kind: "identity", peer: 7, subject: "zoë@example.org", key: new Uint8Array(32).fill(1) },
+  {
+    kind: "identity",
+    peer: 7,
+    token: new Uint8Array(600).fill(65),
+    challenge: new Uint8Array(32).fill(1),
+    pin: new Uint8Array(32).fill(2),
+    signature: new Uint8Array(64).fill(3),
+  },
 ];
 
 /** Valid messages to the driver, every kind at least once. */

@@ -78,6 +78,11 @@ export class PairNode<C extends DriverCore = DriverCore> {
       role,
       world: this.world,
       now: () => pair.network.now,
+      identityTools: {
+        sha256,
+        unixMs: () => pair.unixStartMs + pair.network.now,
+        verifyEd25519: isSignedBy,
+      },
       wake: () => this.wake(),
     });
   }

@@ -13,6 +13,7 @@ import {
 } from "../../engine/mod.ts";
 import type { Channel } from "../../engine/channels.ts";
 import type { ComponentValues } from "../../engine/values.ts";
+import { ExitCode } from "../../driver/exit_codes.ts";
 import type { LaunchOptions } from "../../driver/launcher.ts";
 import { DriverProcess } from "./driver_process.ts";
 import type { Loose } from "./manifest_samples.ts";
@@ -20,6 +21,8 @@ import { ROOT } from "./run_program.ts";
 
 /** Long enough for a machine that does much else, short enough to end a test that hangs. */
 export const PATIENCE_MS = 45_000;
+/** Exit code of a process that a test killed: 128 and SIGKILL's number. */
+const KILLED = 137;
 /** Engines of these tests flush this often, ms. */
 const FLUSH_MS = 33;
 
@@ -205,11 +208,11 @@ export class ProcessStage {
     return client;
   }
 
-  /** Waits until something is so; what the drivers said is told where it never is. */
+  /** Waits until something is so; what the drivers said is told where it never is, or one of them failed meanwhile. */
   async until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
     const end = performance.now() + PATIENCE_MS;
     while (!await isSo()) {
-      if (performance.now() > end) {
+      if (performance.now() > end || this.#engines.some(hasFailed)) {
         const said = this.#drivers.map(({ err, exitCode }) => `[${exitCode ?? "runs"}] ${err}`);
         throw new Error(`waited in vain until ${what}\n${[...said, ...this.#notes].join("\n")}`);
       }
@@ -237,6 +240,12 @@ export class ProcessStage {
     await Promise.all(this.#engines.map((engine) => engine.link.close()));
     await Deno.remove(this.folder, { recursive: true });
   }
+}
+
+/** An engine's driver ended, and nobody asked it to. */
+function hasFailed({ driver }: StageEngine): boolean {
+  const code = driver?.exitCode;
+  return code !== undefined && code !== ExitCode.Ok && code !== KILLED;
 }
 
 /** `id:hash` of every entity that has a network id, sorted; empty while no driver is there. */

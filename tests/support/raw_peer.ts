@@ -29,6 +29,7 @@ import { World } from "../../replication/world.ts";
 import type { CloseInfo, Connection, Stream } from "../../transport/connection.ts";
 import { type VoiceFrame, VoiceSectionWriter } from "../../voice/voice_section.ts";
 import type { Pair } from "./pair.ts";
+import { TappedConnection } from "./tapped_connection.ts";
 
 /** Sections of a datagram to send. */
 export interface RawSections {
@@ -46,6 +47,8 @@ export class RawPeer {
   readonly messages: ControlMessage[] = [];
   /** Datagrams received. */
   readonly datagrams: Uint8Array[] = [];
+  /** Bytes that the server gave to the transport for this peer. */
+  bytesFromServer = 0;
   closed: CloseInfo | undefined;
   accepted: AcceptedMessage | undefined;
   sequence = 0;
@@ -54,12 +57,18 @@ export class RawPeer {
   readonly #acks = new AckTracker();
   #joinedMs = 0;
 
-  constructor(pair: Pair) {
+  /** Connects; `hook` may stand before the server's end. */
+  constructor(pair: Pair, hook: (acceptor: Connection) => Connection = (acceptor) => acceptor) {
     this.pair = pair;
     const { network } = pair;
     const link = network.connect(pair.conditions);
     this.connection = link.connector;
-    pair.server.core.handleConnection(link.acceptor, network.now);
+    const acceptor = new TappedConnection(
+      hook(link.acceptor),
+      (bytes) => this.bytesFromServer += bytes.length,
+      pair.binding,
+    );
+    pair.server.core.handleConnection(acceptor, network.now);
     this.connection.start({
       handleDatagram: (bytes) => this.#handleDatagram(bytes),
       handleStream: () => {},
