@@ -5,33 +5,16 @@ import type { ToDriver, ToEngine } from "../protocol/engine_messages.ts";
 import { CloseCode } from "../protocol/close_codes.ts";
 import { ChannelReader, encodePieceHeader, encodePreamble } from "../protocol/channel_frames.ts";
 import { Fault } from "../protocol/faults.ts";
-import {
-  CHANNEL_PIECE_BYTES,
-  CHANNEL_WINDOW_BYTES,
-  MAX_OPEN_CHANNELS,
-  MAX_PLAIN_CHANNELS,
-} from "../protocol/limits.ts";
+import { CHANNEL_WINDOW_BYTES, STREAM_STALL_MS } from "../protocol/limits.ts";
 import type { ChannelGrant, Grants } from "../permissions/grants.ts";
 import { type Gate, isNameOf } from "../permissions/gate.ts";
 import { Rule } from "../permissions/rule.ts";
 import { RateLimiter } from "../permissions/rate_limiter.ts";
 import type { Stream } from "../transport/connection.ts";
+import { ChannelIntake } from "./channel_intake.ts";
+import { type Channel, type ChannelPeer, ChannelTable } from "./channel_table.ts";
 import type { Counters } from "./counters.ts";
 import type { ChannelMessage } from "./peer_link.ts";
-
-/** What the router needs to know of the peer at the other end of a channel. */
-export interface ChannelPeer {
-  /** Its peer id, as the engine knows it. */
-  readonly peer: number;
-  /** Role that its messages are judged by. */
-  readonly remoteRole: number;
-  /** Role that our own engine's messages are judged by. */
-  readonly localRole: number;
-  /** Opens a stream to it. */
-  openStream(): Stream;
-  /** Queues one unreliable message; false when it was dropped. */
-  queueMessage(message: ChannelMessage): boolean;
-}
 
 /** What the router reports, and the time it counts rates by. */
 export interface ChannelEvents {
@@ -45,24 +28,6 @@ export interface ChannelEvents {
   violation(peer: number, fault: Fault): void;
 }
 
-interface Channel {
-  readonly number: number;
-  readonly grant: ChannelGrant;
-  readonly name: string;
-  readonly peer: ChannelPeer;
-  readonly stream: Stream | undefined;
-  /** Bytes of the outgoing message so far; a refused one is swallowed up to its end. */
-  outBytes: number;
-  outRefused: boolean;
-  inRefused: boolean;
-  inStarted: boolean;
-  /** Bytes that may still go to the engine before it grants more. */
-  engineWindow: number;
-  paused: boolean;
-  /** Bytes taken from the engine that are not credited back yet, because the stream is full. */
-  owedCredit: number;
-}
-
 const OWN_NUMBER_BIT = 0x8000_0000;
 
 /** The channels of one driver. */
@@ -71,7 +36,7 @@ export class ChannelRouter {
   readonly #gate: Gate;
   readonly #events: ChannelEvents;
   readonly #counters: Counters;
-  readonly #channels = new Map<number, Channel>();
+  readonly #channels = new ChannelTable();
   /** One limiter a declaration and direction, keyed by peer. */
   readonly #limitsOut: RateLimiter[];
   readonly #limitsIn: RateLimiter[];
@@ -83,15 +48,19 @@ export class ChannelRouter {
     this.#gate = gate;
     this.#events = events;
     this.#counters = counters;
-    const limiter = ({ rateHz }: ChannelGrant) => new RateLimiter({ rateHz, maxKeys: 0x10000 });
-    this.#limitsOut = grants.channels.map(limiter);
-    this.#limitsIn = grants.channels.map(limiter);
+    const maxKeys = 0x10000;
+    this.#limitsOut = grants.channels.map(({ rateHz }) => new RateLimiter({ rateHz, maxKeys }));
+    this.#limitsIn = grants.channels.map(({ rateHz, mode }) =>
+      new RateLimiter({ rateHz, maxKeys, stallMs: mode === "reliable" ? STREAM_STALL_MS : 0 })
+    );
   }
 
   /** Channels open now. */
   get openCount(): number {
     return this.#channels.size;
   }
+
+  // ---- from the engine
 
   /** The engine opens a channel to `peer`. */
   handleEngineOpen(
@@ -113,36 +82,27 @@ export class ChannelRouter {
       });
     };
     if (grant === undefined) return refuse(Rule.Undeclared);
-    if (message.channel >= OWN_NUMBER_BIT || this.#channels.has(message.channel)) {
+    if (message.channel >= OWN_NUMBER_BIT || this.#channels.get(message.channel) !== undefined) {
       return refuse(Rule.Format);
     }
     if (peer === undefined) {
       this.#events.push({ kind: "channelClose", channel: message.channel, reason: "no such peer" });
       return;
     }
-    if (!isNameOf(grant, message.name)) return refuse(Rule.Undeclared);
+    const name = message.name === "" ? grant.name : message.name;
+    if (!isNameOf(grant, name)) return refuse(Rule.Undeclared);
     if (!this.#mayUse(grant, peer)) return refuse(Rule.Role);
-    if (
-      this.#countOf(peer.peer) >= MAX_OPEN_CHANNELS ||
-      this.#countOf(peer.peer, grant) >= openLimit(grant)
-    ) {
-      return refuse(Rule.ChannelCount);
-    }
-    const known = this.#find(peer.peer, grant, message.name);
+    if (this.#channels.isFull(peer.peer, grant)) return refuse(Rule.ChannelCount);
+    const known = this.#channels.find(peer.peer, grant, name);
     if (known !== undefined && grant.mode === "unreliable") {
       // The peer spoke first: the engine's number takes the place of the one the driver made up.
-      this.#channels.delete(known.number);
-      this.#events.push({
-        kind: "channelClose",
-        channel: known.number,
-        reason: "opened by the engine",
-      });
+      this.#close(known, "opened by the engine");
     }
     const stream = grant.mode === "reliable" ? peer.openStream() : undefined;
-    const channel = this.#add(message.channel, grant, message.name, peer, stream);
+    const channel = this.#channels.add({ number: message.channel, grant, name, peer, stream });
     if (stream !== undefined) {
       this.#listen(channel, stream, undefined);
-      stream.write(encodePreamble(grant.id, grant.namespace ? message.name : ""));
+      stream.write(encodePreamble(grant.id, grant.namespace ? name : ""));
     }
   }
 
@@ -150,64 +110,44 @@ export class ChannelRouter {
   handleEngineData(message: Extract<ToDriver, { kind: "channelData" }>, nowMs: number): void {
     const channel = this.#channels.get(message.channel);
     if (channel === undefined) return;
-    const { grant, peer } = channel;
+    const { grant, stream } = channel;
+    const { piece, last } = message;
+    if (channel.outWindow <= 0 && piece.length > 0) {
+      this.#events.denied(-1, Rule.Rate, grant.id, false);
+      stream?.reset(CloseCode.ChannelClosed);
+      return this.#close(channel, "sent beyond the window");
+    }
+    channel.outWindow -= piece.length;
     if (channel.outBytes === 0 && !channel.outRefused) {
-      const decision = this.#gate.decideChannel({
-        channel: grant.index,
-        roleIndex: peer.localRole,
-        op: "send",
-        direction: "out",
-        bytes: 0,
-      });
-      const received = this.#gate.decideChannel({
-        channel: grant.index,
-        roleIndex: peer.remoteRole,
-        op: "receive",
-        direction: "out",
-        bytes: 0,
-      });
-      const rule = !decision.allowed
-        ? decision.rule
-        : !received.allowed
-        ? received.rule
-        : !this.#limitsOut[grant.index]!.take(peer.peer, nowMs)
-        ? Rule.Rate
-        : undefined;
+      const rule = stream === undefined && !last ? Rule.Format : this.#whyNotOut(channel, nowMs);
       if (rule !== undefined) this.#refuseOut(channel, rule);
     }
-    const total = channel.outBytes + message.piece.length;
+    const total = channel.outBytes + piece.length;
     if (!channel.outRefused && total > grant.maxBytes) {
       this.#refuseOut(channel, Rule.Size);
       // Part of it has left already: only a reset tells the peer that the rest will not come.
-      if (channel.outBytes > 0 && channel.stream !== undefined) {
-        channel.stream.reset(Fault.OutOfRange);
-        this.#close(channel, "message above the declared size");
-        return;
+      if (channel.outBytes > 0 && stream !== undefined) {
+        stream.reset(Fault.OutOfRange);
+        return this.#close(channel, "message above the declared size");
       }
     }
     if (channel.outRefused) {
-      this.#credit(channel, message.piece.length);
-      if (message.last) {
-        channel.outRefused = false;
-        channel.outBytes = 0;
-      } else channel.outBytes = total;
-      return;
+      channel.outRefused = !last;
+      return this.#credit(channel, piece.length);
     }
-    channel.outBytes = message.last ? 0 : total;
-    if (channel.stream === undefined) {
+    channel.outBytes = last ? 0 : total;
+    if (stream === undefined) {
       const name = grant.namespace ? channel.name : "";
-      const body = message.piece;
-      if (!message.last || !peer.queueMessage({ channelId: grant.id, name, body })) {
+      if (!channel.peer.queueMessage({ channelId: grant.id, name, body: piece })) {
         this.#counters.add("channel.messagesDropped");
       }
-      this.#credit(channel, message.piece.length);
-      return;
+      return this.#credit(channel, piece.length);
     }
-    channel.stream.write(encodePieceHeader(message.piece.length, message.last));
-    const room = channel.stream.write(message.piece);
-    this.#counters.add("channel.bytesOut", message.piece.length);
-    if (room && channel.owedCredit === 0) this.#credit(channel, message.piece.length);
-    else channel.owedCredit += message.piece.length;
+    stream.write(encodePieceHeader(piece.length, last));
+    const room = stream.write(piece);
+    this.#counters.add("channel.bytesOut", piece.length);
+    if (room && channel.owedCredit === 0) this.#credit(channel, piece.length);
+    else channel.owedCredit += piece.length;
   }
 
   /** The engine has consumed bytes. */
@@ -225,26 +165,21 @@ export class ChannelRouter {
     for (const channel of this.#channels.values()) this.#repause(channel);
   }
 
-  #repause(channel: Channel): void {
-    const paused = channel.engineWindow <= 0 || !this.#engineWritable;
-    if (paused === channel.paused) return;
-    channel.paused = paused;
-    channel.stream?.pause(paused);
-  }
-
   /** The engine closes a channel. */
   handleEngineClose(message: Extract<ToDriver, { kind: "channelClose" }>): void {
     const channel = this.#channels.get(message.channel);
     if (channel === undefined) return;
-    this.#channels.delete(channel.number);
+    this.#channels.remove(channel);
     // Half a message never ends, and a paused stream never hears that the peer ended it too.
     if (channel.outBytes > 0 || channel.paused) channel.stream?.reset(CloseCode.ChannelClosed);
     else channel.stream?.end();
   }
 
+  // ---- from peers
+
   /** A peer opened a stream that is not its control stream. */
   handlePeerStream(peer: ChannelPeer, stream: Stream): void {
-    if (this.#countOf(peer.peer) >= MAX_OPEN_CHANNELS) {
+    if (this.#channels.isPeerFull(peer.peer)) {
       stream.reset(Fault.OutOfRange);
       this.#counters.add("channel.refused");
       return;
@@ -256,19 +191,16 @@ export class ChannelRouter {
   handlePeerMessage(peer: ChannelPeer, message: ChannelMessage, nowMs: number): void {
     const { channelId, body } = message;
     const grant = this.#grants.channels.find((one) => one.id === channelId)!;
+    // Judged before it opens anything.
+    if (!this.#acceptIn(grant, peer, nowMs)) return;
     const name = grant.namespace ? message.name : grant.name;
-    let channel = this.#find(peer.peer, grant, name);
+    let channel = this.#channels.find(peer.peer, grant, name);
     if (channel === undefined) {
-      const rule = !this.#mayUse(grant, peer)
-        ? Rule.Role
-        : this.#countOf(peer.peer) >= MAX_OPEN_CHANNELS ||
-            this.#countOf(peer.peer, grant) >= openLimit(grant)
-        ? Rule.ChannelCount
-        : undefined;
-      if (rule !== undefined) return this.#events.denied(peer.peer, rule, grant.id, true);
+      if (this.#channels.isFull(peer.peer, grant)) {
+        return this.#events.denied(peer.peer, Rule.ChannelCount, grant.id, true);
+      }
       channel = this.#openTowardsEngine(peer, grant, name, undefined);
     }
-    if (!this.#acceptIn(channel, nowMs)) return;
     if (channel.engineWindow < body.length || !this.#engineWritable) {
       this.#counters.add("channel.messagesDropped");
       return;
@@ -284,48 +216,13 @@ export class ChannelRouter {
 
   /** A peer is gone: its channels end. */
   handlePeerGone(peer: number): void {
-    for (const channel of [...this.#channels.values()]) {
-      if (channel.peer.peer === peer) this.#close(channel, "peer gone");
-    }
+    for (const channel of this.#channels.ofPeer(peer)) this.#close(channel, "peer gone");
     for (const limit of [...this.#limitsIn, ...this.#limitsOut]) limit.forget(peer);
   }
 
-  #mayUse(grant: ChannelGrant, peer: ChannelPeer): boolean {
-    const out = (grant.sendRoles & (1 << peer.localRole)) !== 0 &&
-      (grant.receiveRoles & (1 << peer.remoteRole)) !== 0 && grant.hostSend;
-    const into = (grant.sendRoles & (1 << peer.remoteRole)) !== 0 &&
-      (grant.receiveRoles & (1 << peer.localRole)) !== 0 && grant.hostReceive;
-    return out || into;
-  }
+  // ---- streams
 
-  #acceptIn(channel: Channel, nowMs: number): boolean {
-    const { grant, peer } = channel;
-    const sent = this.#gate.decideChannel({
-      channel: grant.index,
-      roleIndex: peer.remoteRole,
-      op: "send",
-      direction: "in",
-      bytes: 0,
-    });
-    const received = this.#gate.decideChannel({
-      channel: grant.index,
-      roleIndex: peer.localRole,
-      op: "receive",
-      direction: "in",
-      bytes: 0,
-    });
-    const rule = !sent.allowed
-      ? sent.rule
-      : !received.allowed
-      ? received.rule
-      : !this.#limitsIn[grant.index]!.take(peer.peer, nowMs)
-      ? Rule.Rate
-      : undefined;
-    if (rule === undefined) return true;
-    this.#events.denied(peer.peer, rule, grant.id, true);
-    return false;
-  }
-
+  /** Takes what comes on a stream: of `own`, or of a channel that `opener` is about to open. */
   #listen(own: Channel | undefined, stream: Stream, opener: ChannelPeer | undefined): void {
     let channel = own;
     const reader = new ChannelReader({
@@ -333,68 +230,36 @@ export class ChannelRouter {
         this.#grants.channels.find((c) => c.id === id && c.mode === "reliable")?.maxBytes,
       preamble: own === undefined ? undefined : own.grant.id,
     });
+    const intake = new ChannelIntake(reader, {
+      open: (channelId, name) => {
+        const opened = this.#handlePreamble(opener, channelId, name, stream);
+        if (typeof opened === "number") return opened;
+        channel = opened;
+        return undefined;
+      },
+      piece: (bytes, last) => {
+        // Closed here while the bytes were under way.
+        if (channel === undefined || !this.#channels.has(channel)) return;
+        this.#handlePiece(channel, bytes, last);
+      },
+    });
     const fail = (fault: Fault) => {
       stream.reset(fault);
       if (channel !== undefined) this.#close(channel, "protocol violation");
       const peer = channel?.peer ?? opener;
       if (peer !== undefined) this.#events.violation(peer.peer, fault);
     };
-    const sink = {
-      open: (channelId: number, name: string) => {
-        const grant = this.#grants.channels.find((c) => c.id === channelId)!;
-        const fullName = grant.namespace ? name : grant.name;
-        if (
-          opener === undefined || !isNameOf(grant, fullName) || (!grant.namespace && name !== "")
-        ) {
-          reader.fail(Fault.UnknownId);
-          return;
-        }
-        if (!this.#mayUse(grant, opener) || this.#countOf(opener.peer, grant) >= openLimit(grant)) {
-          this.#events.denied(
-            opener.peer,
-            this.#mayUse(grant, opener) ? Rule.ChannelCount : Rule.Role,
-            grant.id,
-            true,
-          );
-          reader.fail(Fault.Forbidden);
-          return;
-        }
-        channel = this.#openTowardsEngine(opener, grant, fullName, stream);
-      },
-      piece: (bytes: Uint8Array, last: boolean) => {
-        if (channel === undefined) return;
-        // Closed here while the bytes were under way.
-        if (this.#channels.get(channel.number) !== channel) return;
-        if (!channel.inStarted) channel.inRefused = !this.#acceptIn(channel, this.#events.now());
-        channel.inStarted = !last;
-        if (channel.inRefused) return;
-        channel.engineWindow -= bytes.length;
-        this.#counters.add("channel.bytesIn", bytes.length);
-        this.#events.push({
-          kind: "channelData",
-          channel: channel.number,
-          piece: bytes.slice(),
-          last,
-        });
-        this.#repause(channel);
-      },
-    };
     stream.setHandler({
       handleData: (bytes) => {
-        // Pieces stay small enough for one engine frame whatever the transport's chunks are.
-        for (
-          let at = 0;
-          at < bytes.length && reader.fault === undefined;
-          at += CHANNEL_PIECE_BYTES
-        ) {
-          reader.handleBytes(bytes.subarray(at, at + CHANNEL_PIECE_BYTES), sink);
-        }
-        if (reader.fault !== undefined) fail(reader.fault);
+        const fault = intake.handleData(bytes);
+        if (fault !== undefined) fail(fault);
       },
       handleEnd: () => {
-        const fault = reader.handleEnd();
+        const fault = intake.handleEnd();
         if (fault !== undefined) return fail(fault);
-        stream.end();
+        // What the engine has begun to say will not be finished, and an end would look like a mistake.
+        if (channel !== undefined && channel.outBytes > 0) stream.reset(CloseCode.ChannelClosed);
+        else stream.end();
         if (channel !== undefined) this.#close(channel, "closed by the peer");
       },
       handleReset: () => {
@@ -409,6 +274,95 @@ export class ChannelRouter {
     });
   }
 
+  /** The channel that a peer opens, or the fault that resets its stream. */
+  #handlePreamble(
+    opener: ChannelPeer | undefined,
+    channelId: number,
+    name: string,
+    stream: Stream,
+  ): Channel | Fault {
+    const grant = this.#grants.channels.find((c) => c.id === channelId)!;
+    const fullName = grant.namespace ? name : grant.name;
+    if (opener === undefined || !isNameOf(grant, fullName) || (!grant.namespace && name !== "")) {
+      return Fault.UnknownId;
+    }
+    const rule = !this.#mayUse(grant, opener)
+      ? Rule.Role
+      : this.#channels.isFull(opener.peer, grant)
+      ? Rule.ChannelCount
+      : undefined;
+    if (rule !== undefined) {
+      this.#events.denied(opener.peer, rule, grant.id, true);
+      return Fault.Forbidden;
+    }
+    return this.#openTowardsEngine(opener, grant, fullName, stream);
+  }
+
+  #handlePiece(channel: Channel, piece: Uint8Array, last: boolean): void {
+    if (!channel.inStarted) {
+      channel.inRefused = !this.#acceptIn(channel.grant, channel.peer, this.#events.now());
+    }
+    channel.inStarted = !last;
+    if (channel.inRefused) return;
+    channel.engineWindow -= piece.length;
+    this.#counters.add("channel.bytesIn", piece.length);
+    this.#events.push({ kind: "channelData", channel: channel.number, piece, last });
+    this.#repause(channel);
+  }
+
+  #repause(channel: Channel): void {
+    const paused = channel.engineWindow <= 0 || !this.#engineWritable;
+    if (paused === channel.paused) return;
+    channel.paused = paused;
+    channel.stream?.pause(paused);
+  }
+
+  // ---- rights
+
+  #mayUse(grant: ChannelGrant, peer: ChannelPeer): boolean {
+    const out = (grant.sendRoles & (1 << peer.localRole)) !== 0 &&
+      (grant.receiveRoles & (1 << peer.remoteRole)) !== 0 && grant.hostSend;
+    const into = (grant.sendRoles & (1 << peer.remoteRole)) !== 0 &&
+      (grant.receiveRoles & (1 << peer.localRole)) !== 0 && grant.hostReceive;
+    return out || into;
+  }
+
+  /** Why the engine may not begin a message now. */
+  #whyNotOut({ grant, peer }: Channel, nowMs: number): Rule | undefined {
+    const question = { channel: grant.index, direction: "out", bytes: 0 } as const;
+    const sent = this.#gate.decideChannel({ ...question, op: "send", roleIndex: peer.localRole });
+    if (!sent.allowed) return sent.rule;
+    const roleIndex = peer.remoteRole;
+    const received = this.#gate.decideChannel({ ...question, op: "receive", roleIndex });
+    if (!received.allowed) return received.rule;
+    return this.#limitsOut[grant.index]!.take(peer.peer, nowMs) ? undefined : Rule.Rate;
+  }
+
+  /** Whether a peer may begin a message now; a refusal is reported. */
+  #acceptIn(grant: ChannelGrant, peer: ChannelPeer, nowMs: number): boolean {
+    const question = { channel: grant.index, direction: "in", bytes: 0 } as const;
+    const sent = this.#gate.decideChannel({ ...question, op: "send", roleIndex: peer.remoteRole });
+    const roleIndex = peer.localRole;
+    const received = this.#gate.decideChannel({ ...question, op: "receive", roleIndex });
+    const rule = !sent.allowed
+      ? sent.rule
+      : !received.allowed
+      ? received.rule
+      : !this.#limitsIn[grant.index]!.take(peer.peer, nowMs)
+      ? Rule.Rate
+      : undefined;
+    if (rule === undefined) return true;
+    this.#events.denied(peer.peer, rule, grant.id, true);
+    return false;
+  }
+
+  #refuseOut(channel: Channel, rule: Rule): void {
+    channel.outRefused = true;
+    this.#events.denied(-1, rule, channel.grant.id, false);
+  }
+
+  // ---- towards the engine
+
   #openTowardsEngine(
     peer: ChannelPeer,
     grant: ChannelGrant,
@@ -417,7 +371,7 @@ export class ChannelRouter {
   ): Channel {
     const number = (OWN_NUMBER_BIT + this.#next) >>> 0;
     this.#next += 1;
-    const channel = this.#add(number, grant, name, peer, stream);
+    const channel = this.#channels.add({ number, grant, name, peer, stream });
     this.#events.push({
       kind: "channelOpen",
       channel: number,
@@ -428,66 +382,20 @@ export class ChannelRouter {
     return channel;
   }
 
-  #add(
-    number: number,
-    grant: ChannelGrant,
-    name: string,
-    peer: ChannelPeer,
-    stream: Stream | undefined,
-  ): Channel {
-    const channel: Channel = {
-      number,
-      grant,
-      name,
-      peer,
-      stream,
-      outBytes: 0,
-      outRefused: false,
-      inRefused: false,
-      inStarted: false,
-      engineWindow: CHANNEL_WINDOW_BYTES,
-      paused: false,
-      owedCredit: 0,
-    };
-    this.#channels.set(number, channel);
-    return channel;
-  }
-
-  #find(peer: number, grant: ChannelGrant, name: string): Channel | undefined {
-    for (const channel of this.#channels.values()) {
-      if (channel.peer.peer === peer && channel.grant === grant && channel.name === name) {
-        return channel;
-      }
-    }
-    return undefined;
-  }
-
-  #countOf(peer: number, grant?: ChannelGrant): number {
-    let count = 0;
-    for (const channel of this.#channels.values()) {
-      if (channel.peer.peer === peer && (grant === undefined || channel.grant === grant)) {
-        count += 1;
-      }
-    }
-    return count;
-  }
-
-  #refuseOut(channel: Channel, rule: Rule): void {
-    channel.outRefused = true;
-    this.#events.denied(-1, rule, channel.grant.id, false);
-  }
-
   #credit(channel: Channel, bytes: number): void {
-    if (bytes === 0) return;
-    this.#events.push({ kind: "channelCredit", channel: channel.number, bytes });
+    channel.outWindow += bytes;
+    // The last piece may go beyond the window, so that a whole one and more can be owed.
+    for (let left = bytes; left > 0; left -= CHANNEL_WINDOW_BYTES) {
+      this.#events.push({
+        kind: "channelCredit",
+        channel: channel.number,
+        bytes: Math.min(left, CHANNEL_WINDOW_BYTES),
+      });
+    }
   }
 
   #close(channel: Channel, reason: string): void {
-    if (!this.#channels.delete(channel.number)) return;
+    if (!this.#channels.remove(channel)) return;
     this.#events.push({ kind: "channelClose", channel: channel.number, reason });
   }
-}
-
-function openLimit(grant: ChannelGrant): number {
-  return grant.namespace ? grant.maxOpen : MAX_PLAIN_CHANNELS;
 }

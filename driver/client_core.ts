@@ -12,16 +12,20 @@ import {
 } from "../protocol/engine_messages.ts";
 import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
 import { Fault } from "../protocol/faults.ts";
-import { ENGINE_HEARTBEAT_MS, ENGINE_LINK_VERSION, ENGINE_TIMEOUT_MS } from "../protocol/limits.ts";
-import { SUBTICKS, tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
+import {
+  ENGINE_LINK_VERSION,
+  MAX_JOIN_TICK,
+} from "../protocol/limits.ts";
+import { tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
 import { type Grants, SERVER_ROLE } from "../permissions/grants.ts";
 import { Rule, ruleOfCode } from "../permissions/rule.ts";
-import { SnapshotReceiver } from "../replication/snapshot_receiver.ts";
-import { SnapshotSender } from "../replication/snapshot_sender.ts";
 import { HASH_START } from "../replication/state_hash.ts";
 import type { ComponentValue } from "../replication/value.ts";
 import type { Connection, Stream } from "../transport/connection.ts";
-import { type ChannelPeer, ChannelRouter } from "./channel_router.ts";
+import { ChannelRouter } from "./channel_router.ts";
+import type { ChannelPeer } from "./channel_table.ts";
+import { handleControl } from "./client_control.ts";
+import { openClientLink } from "./client_link.ts";
 import { ClientOwn } from "./client_own.ts";
 import { ClientSession } from "./client_session.ts";
 import { ClientSignals } from "./client_signals.ts";
@@ -30,9 +34,9 @@ import { ClientView } from "./client_view.ts";
 import { connectOrderOf } from "./connect_order.ts";
 import type { CoreEnvironment, DriverCore, HelloFacts } from "./core.ts";
 import type { Counters } from "./counters.ts";
+import { EngineWatch } from "./engine_watch.ts";
 import { ExitCode } from "./exit_codes.ts";
 import { nodesOf } from "./nodes.ts";
-import { PeerLink } from "./peer_link.ts";
 import { SendSlots } from "./send_slots.ts";
 import { refusalOf } from "./welcome_check.ts";
 
@@ -58,11 +62,8 @@ export class ClientCore implements DriverCore {
   readonly #session: ClientSession;
   readonly #channels: ChannelRouter;
   readonly #slots: SendSlots;
+  readonly #watch: EngineWatch;
   #stateWaits = false;
-  #engineWritable = true;
-  #engineHeardMs = 0;
-  #pingMs = 0;
-  #statsMs = 0;
   #exit: { code: number; reason: string } | undefined;
 
   constructor(options: ClientCoreOptions) {
@@ -80,6 +81,7 @@ export class ClientCore implements DriverCore {
       epochOf: (id) => this.#own.isOwn(id) ? this.#own.world.epoch(id) : this.#view.epochOf(id),
     });
     this.#state = state;
+    this.#watch = new EngineWatch(state.outbox, state.counters);
     this.#slots = new SendSlots(grants.tickHz);
     this.#view = new ClientView(grants, state.outbox, {
       isOwn: (id) => this.#own.isOwn(id),
@@ -95,17 +97,21 @@ export class ClientCore implements DriverCore {
     this.#signals = new ClientSignals(state, this.#view, (id) => this.#own.isOwn(id));
     this.#channels = new ChannelRouter(grants, state.gate, {
       now: () => state.nowMs,
-      push: (message) => state.push(message),
+      push: (message) => {
+        state.push(message);
+        environment.wake();
+      },
       denied: (_peer, rule, channelId, remote) => {
         const who = remote ? SERVER_PEER : state.peer;
         state.deny(rule, "channel", channelId, 0, NO_ENTITY, who);
       },
       violation: (_peer, fault) => state.joined?.link.countFault(fault, state.nowMs),
     }, state.counters);
+    const parts = { state, own: this.#own, signals: this.#signals };
     this.#session = new ClientSession(state, {
       accepted: (message, connection, control, joinMs) =>
         this.#handleAccepted(message, connection, control, joinMs),
-      control: (message, nowMs) => this.#handleControl(message, nowMs),
+      control: (message, nowMs) => handleControl(parts, message, nowMs),
       datagram: (bytes) => this.#handleDatagram(bytes),
       stream: (stream) => this.#channels.handlePeerStream(this.#channelPeer()!, stream),
       left: () => {
@@ -168,7 +174,7 @@ export class ClientCore implements DriverCore {
 
   handleEngine(message: ToDriver, nowMs: number): void {
     const state = this.#state;
-    this.#engineHeardMs = nowMs;
+    this.#watch.handleHeard(nowMs);
     if (message.kind === "welcome") return this.#handleWelcome(message, nowMs);
     if (message.kind === "goodbye") {
       this.close("the engine said goodbye", nowMs);
@@ -219,12 +225,12 @@ export class ClientCore implements DriverCore {
   }
 
   handleEngineWritable(writable: boolean): void {
-    this.#engineWritable = writable;
+    this.#watch.isWritable = writable;
     this.#channels.handleEngineWritable(writable);
   }
 
   pollEngine(nowMs: number): ToEngine | undefined {
-    if (!this.#engineWritable) return undefined;
+    if (!this.#watch.isWritable) return undefined;
     const denial = this.#state.denials.poll(nowMs);
     if (denial !== undefined) return { kind: "denied", denial };
     return this.#state.outbox.poll(this.#view.newestTick, true);
@@ -320,6 +326,7 @@ export class ClientCore implements DriverCore {
     const { grants, nowMs } = state;
     const role = grants.roles.find((r) => r.id === message.roleId && r.index !== SERVER_ROLE);
     if (role === undefined || message.peer === SERVER_PEER) return false;
+    if (tickOf(message.time) > MAX_JOIN_TICK) return false;
     state.role = role.index;
     state.peer = message.peer;
     state.clock.handleJoin(message.time, nowMs, joinMs);
@@ -329,38 +336,8 @@ export class ClientCore implements DriverCore {
       this.#slots.reset();
       this.#signals.reset();
     }
-    const sender = new SnapshotSender({
-      grants,
-      world: this.#own.world,
-      peer: message.peer,
-      roleIndex: role.index,
-      direction: "up",
-    });
-    const receiver = new SnapshotReceiver({
-      grants,
-      roleIndex: role.index,
-      direction: "down",
-      fieldsAllowed: (c) => this.#fieldsAllowed(c),
-    });
-    sender.setRole(role.index, message.grantEpoch);
-    receiver.setRole(role.index, message.grantEpoch);
-    const link = new PeerLink(
-      {
-        connection,
-        sender,
-        receiver,
-        channels: grants.channels,
-        worldEpoch: message.worldEpoch,
-        bytesPerSecond: grants.peerBytesPerSecond,
-        tickHz: grants.tickHz,
-        counters: state.counters,
-      },
-      message.time,
-      nowMs,
-    );
-    link.handleRtt(joinMs);
-    state.joined = { peer: message.peer, connection, control, link, sender, receiver };
-    this.#view.begin(receiver);
+    state.joined = openClientLink(state, this.#own.world, message, { connection, control, joinMs });
+    this.#view.begin(state.joined.receiver);
     this.#own.begin(message.entityIds);
     state.outbox.clearState();
     state.push({
@@ -373,68 +350,6 @@ export class ClientCore implements DriverCore {
       listen: "",
     });
     return true;
-  }
-
-  /** Fields that the world grants to any role or owner from authority. */
-  #fieldsAllowed(c: number): number {
-    const component = this.#state.grants.components[c]!;
-    let mask = component.ownerReadMask;
-    component.readMasks.forEach((readable, role) => {
-      if (role !== SERVER_ROLE) mask |= readable;
-    });
-    return mask;
-  }
-
-  #handleControl(message: ControlMessage, nowMs: number): void {
-    const state = this.#state;
-    const joined = state.joined!;
-    switch (message.kind) {
-      case "roster":
-        for (const { peer, roleId } of message.joins) {
-          if (peer === joined.peer) continue;
-          state.push({ kind: "peerJoin", peer, roleId, resumed: false });
-        }
-        for (const peer of message.leaves) {
-          state.push({ kind: "peerLeave", peer, reason: "left" });
-        }
-        return;
-      case "role":
-        return this.#handleRole(message.peer, message.roleId, message.grantEpoch);
-      case "entityIds":
-        return this.#own.addIds(message.ids);
-      case "spawnRefused":
-        return this.#own.handleSpawnRefused(message.id, ruleOfCode(message.rule));
-      case "denied":
-        state.counters.add("denials");
-        state.denials.record({
-          door: "remote",
-          rule: ruleOfCode(message.rule),
-          peer: joined.peer,
-          subject: message.subject,
-          id: message.id,
-          fields: message.fields,
-          handle: state.handles.handleOf(message.entity),
-          count: message.count,
-        }, nowMs);
-        return;
-      case "event":
-        return this.#signals.handlePeerEvent(message, nowMs);
-      default:
-        return state.violate(joined.connection, Fault.Unexpected);
-    }
-  }
-
-  #handleRole(peer: number, roleId: number, grantEpoch: number): void {
-    const state = this.#state;
-    const joined = state.joined!;
-    const role = state.grants.roles.find((r) => r.id === roleId && r.index !== SERVER_ROLE);
-    if (role === undefined) return state.violate(joined.connection, Fault.UnknownId);
-    if (peer === joined.peer) {
-      state.role = role.index;
-      joined.sender.setRole(role.index, grantEpoch);
-      joined.receiver.setRole(role.index, grantEpoch);
-    }
-    state.push({ kind: "roleChanged", peer, roleId });
   }
 
   #handleDatagram(bytes: Uint8Array): void {
@@ -506,28 +421,14 @@ export class ClientCore implements DriverCore {
 
   #housekeep(nowMs: number): void {
     if (this.#session.isWaiting) return;
-    const state = this.#state;
-    if (nowMs - this.#pingMs >= ENGINE_HEARTBEAT_MS) {
-      this.#pingMs = nowMs;
-      if (this.#engineWritable) state.push({ kind: "ping", time: nowMs });
-    }
-    if (nowMs - this.#engineHeardMs > ENGINE_TIMEOUT_MS) {
-      this.#end(nowMs, "the engine is silent", "The engine did not answer heartbeats for 5 s.");
-    } else if (state.outbox.isOverfull) {
-      this.#end(nowMs, "the engine does not read", "The engine does not read what it is told.");
-    }
-    if (nowMs - this.#statsMs >= 1000) {
-      this.#statsMs = nowMs;
-      state.counters.set("entities", this.#own.world.entityCount + this.#view.size);
-      state.counters.set("rttMaxMs", state.joined?.link.rttMs ?? 0);
-      if (this.#engineWritable) state.push({ kind: "stats", values: state.counters.snapshot() });
-    }
-  }
-
-  #end(nowMs: number, why: string, reason: string): void {
-    if (this.#exit !== undefined) return;
-    this.close(why, nowMs);
-    this.#exit = { code: ExitCode.EngineEnded, reason };
+    const { counters, joined } = this.#state;
+    const end = this.#watch.handleTimer(nowMs, () => {
+      counters.set("entities", this.#own.world.entityCount + this.#view.size);
+      counters.set("rttMaxMs", joined?.link.rttMs ?? 0);
+    });
+    if (end === undefined || this.#exit !== undefined) return;
+    this.close(end.why, nowMs);
+    this.#exit = { code: ExitCode.EngineEnded, reason: end.reason };
   }
 
   close(reason: string, _nowMs: number): void {

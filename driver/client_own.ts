@@ -4,6 +4,7 @@
 import { DRIVER_HANDLE_BIT, type Handle, type ToDriver } from "../protocol/engine_messages.ts";
 import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
+import { MAX_COMPONENTS, OVERRIDE_ECHO_MS } from "../protocol/limits.ts";
 import { type ComponentGrant } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
 import type { ComponentValue } from "../replication/value.ts";
@@ -25,6 +26,8 @@ export class ClientOwn {
   readonly #fresh = new Set<EntityId>();
   /** Last tick that was sent: what changes belongs to a later one. */
   readonly #sentTick: () => number;
+  /** When the engine was told a value of the server for one of its own components, by entity and component; oldest first. */
+  readonly #overrides = new Map<number, number>();
   #world: World;
   /** Last sample time given to a batch. */
   #stamp = 0;
@@ -138,6 +141,19 @@ export class ClientOwn {
       world.addComponent(id, c, value, this.#tick, time);
     }
     this.#state.joined?.sender.markSynced(id, c);
+    this.#noteOverride(id, c);
+  }
+
+  #noteOverride(id: EntityId, c: number): void {
+    const { nowMs } = this.#state;
+    // Oldest first, so that what is over is found at once.
+    for (const [key, ms] of this.#overrides) {
+      if (nowMs - ms < OVERRIDE_ECHO_MS) break;
+      this.#overrides.delete(key);
+    }
+    const key = id * MAX_COMPONENTS + c;
+    this.#overrides.delete(key);
+    this.#overrides.set(key, nowMs);
   }
 
   /** The server's engine took a component away. */
@@ -190,7 +206,7 @@ export class ClientOwn {
     // An engine that comes back with an entity of before keeps its name; should the entity have ended meanwhile, the server refuses it.
     const id = !decision.allowed
       ? undefined
-      : known !== NO_ENTITY && !this.#view.isAnnounced(known)
+      : known !== NO_ENTITY && this.#isFree(known)
       ? known
       : this.#takeId();
     if (id === undefined) {
@@ -255,6 +271,9 @@ export class ClientOwn {
     const c = component.index;
     if (this.#world.hasComponent(id, c)) {
       this.#world.write(id, c, mask, value, this.#tick, time);
+      // It may have passed the server's value on its way: then the engine believes that one, and is told what counts.
+      const saidMs = this.#overrides.get(id * MAX_COMPONENTS + c) ?? -Infinity;
+      if (state.nowMs - saidMs < OVERRIDE_ECHO_MS) state.outbox.markValue(id, c);
       return;
     }
     const decision = state.gate.decideChange({

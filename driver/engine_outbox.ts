@@ -148,6 +148,11 @@ export class EngineOutbox {
     return this.#messages.length > MAX_ENGINE_MESSAGES;
   }
 
+  /** True when so much has piled up that nobody new should add to it. */
+  get isCrowded(): boolean {
+    return this.#messages.length > MAX_ENGINE_MESSAGES / 2;
+  }
+
   /** Queues any other message. None is dropped, as each stands for a change of something the engine keeps: look at `isOverfull`. */
   push(message: ToEngine): void {
     this.#messages.push(message);

@@ -53,11 +53,14 @@ export class PeerIds {
     this.#allocator.release(id);
   }
 
-  /** Gives a peer that owns `owned` entities what it may have and does not have; returns the new ids, ascending. */
+  /**
+   * Gives a peer that owns `owned` entities what it may have and does not have; returns the new ids, ascending. As many as it may own may
+   * rest besides: who replaces all it has need not wait until everyone has heard of the end.
+   */
   fill(holder: IdHolder, owned: number): EntityId[] {
     const resting = this.#restingOf.get(holder.peer) ?? 0;
     const missing = Math.min(
-      this.#perPeer - owned - resting - holder.freeIds.size,
+      this.#perPeer - owned - holder.freeIds.size - Math.max(0, resting - this.#perPeer),
       MAX_ENTITY_BLOCK - holder.freeIds.size,
     );
     if (missing <= 0) return [];
@@ -74,14 +77,14 @@ export class PeerIds {
   }
 
   /**
-   * Frees every resting id that `isKnown` to all, and says whose it was.
+   * Frees every resting id whose end `isKnown` to all, and says which.
    *
    * @returns an id that has rested longer than `MAX_ID_REST_MS` and is still not known to all, or 0.
    */
   settle(
     nowMs: number,
     isKnown: (id: EntityId) => boolean,
-    freed: (id: EntityId, peer: number) => void,
+    freed: (id: EntityId) => void,
   ): EntityId {
     let overdue: EntityId = NO_ENTITY;
     for (const [id, rest] of this.#resting) {
@@ -96,9 +99,14 @@ export class PeerIds {
       if (left === 0) this.#restingOf.delete(peer);
       else this.#restingOf.set(peer, left);
       this.#allocator.release(id);
-      freed(id, peer);
+      freed(id);
     }
     return overdue;
+  }
+
+  /** Whether an id rests that `peer` used. */
+  isRestingOf(id: EntityId, peer: number): boolean {
+    return this.#resting.get(id)?.peer === peer;
   }
 
   /** Whether an id rests. */

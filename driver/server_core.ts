@@ -14,20 +14,18 @@ import {
 import { NO_ENTITY } from "../protocol/entity_id.ts";
 import { Fault, faultName } from "../protocol/faults.ts";
 import {
-  ENGINE_HEARTBEAT_MS,
   ENGINE_LINK_VERSION,
-  ENGINE_TIMEOUT_MS,
   MAX_CONTROL_BACKLOG_BYTES,
 } from "../protocol/limits.ts";
 import { SUBTICKS, tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
 import { type Grants, SERVER_ROLE } from "../permissions/grants.ts";
-import { ruleCode } from "../permissions/rule.ts";
 import { createInterestResult, Interest } from "../replication/interest.ts";
 import type { World } from "../replication/world.ts";
 import type { Connection } from "../transport/connection.ts";
 import { ChannelRouter } from "./channel_router.ts";
 import type { CoreEnvironment, DriverCore, HelloFacts } from "./core.ts";
 import type { Counters } from "./counters.ts";
+import { EngineWatch } from "./engine_watch.ts";
 import { ExitCode } from "./exit_codes.ts";
 import { nodesOf } from "./nodes.ts";
 import { ServerBatches } from "./server_batches.ts";
@@ -77,6 +75,7 @@ export interface ServerUsage {
 export class ServerCore implements DriverCore {
   readonly #state: ServerState;
   readonly #loopback: boolean;
+  readonly #watch: EngineWatch;
   readonly #interest: Interest;
   readonly #candidates = createInterestResult();
   readonly #batches: ServerBatches;
@@ -87,11 +86,7 @@ export class ServerCore implements DriverCore {
   readonly #join: ServerJoin;
   readonly #viewpoint = new Float64Array(3);
   #welcomed = false;
-  #engineWritable = true;
   #engineStateDue = false;
-  #engineHeardMs = 0;
-  #pingMs = 0;
-  #statsMs = 0;
   #exit: { code: number; reason: string } | undefined;
 
   constructor(options: ServerCoreOptions) {
@@ -99,6 +94,7 @@ export class ServerCore implements DriverCore {
     this.#loopback = options.loopback;
     const state = new ServerState(grants, environment);
     this.#state = state;
+    this.#watch = new EngineWatch(state.outbox, state.counters);
     this.#interest = new Interest(grants, state.world);
     this.#batches = new ServerBatches(state);
     this.#events = new ServerEvents(state);
@@ -106,7 +102,10 @@ export class ServerCore implements DriverCore {
     this.#voice = new ServerVoice(state);
     this.#channels = new ChannelRouter(grants, state.gate, {
       now: () => state.nowMs,
-      push: (message) => state.push(message),
+      push: (message) => {
+        state.push(message);
+        environment.wake();
+      },
       denied: (peer, rule, channelId, remote) => {
         const tried = remote ? state.peers.get(peer) : undefined;
         state.deny(tried, rule, "channel", channelId, 0, NO_ENTITY, state.nowMs);
@@ -200,7 +199,7 @@ export class ServerCore implements DriverCore {
 
   handleEngine(message: ToDriver, nowMs: number): void {
     const state = this.#state;
-    this.#engineHeardMs = nowMs;
+    this.#watch.handleHeard(nowMs);
     if (message.kind === "welcome") return this.#handleWelcome(message, nowMs);
     if (message.kind === "goodbye") {
       this.close("the engine said goodbye", nowMs);
@@ -251,12 +250,12 @@ export class ServerCore implements DriverCore {
   }
 
   handleEngineWritable(writable: boolean): void {
-    this.#engineWritable = writable;
+    this.#watch.isWritable = writable;
     this.#channels.handleEngineWritable(writable);
   }
 
   pollEngine(nowMs: number): ToEngine | undefined {
-    if (!this.#engineWritable) return undefined;
+    if (!this.#watch.isWritable) return undefined;
     const { denials, outbox, lastTick } = this.#state;
     const denial = denials.poll(nowMs);
     if (denial !== undefined) return { kind: "denied", denial };
@@ -279,7 +278,7 @@ export class ServerCore implements DriverCore {
     this.#batches.adoptNames(message.entities, (handle) => handle < DRIVER_HANDLE_BIT);
     state.clock.startAt(nowMs, SUBTICKS);
     state.lastTick = 1;
-    this.#engineHeardMs = nowMs;
+    this.#watch.handleHeard(nowMs);
     if (this.#loopback) this.handleListening("", nowMs);
   }
 
@@ -396,23 +395,20 @@ export class ServerCore implements DriverCore {
     world.expire(tick);
     this.#engineStateDue = state.outbox.hasState;
     this.#releaseIds(nowMs);
+    this.#refillIds();
     this.#join.handleTick(nowMs);
     this.#housekeep(nowMs);
   }
 
-  /** Slots whose end every peer knows may be used again; who spawned there gets other ids. */
+  /** Slots whose end every peer knows may be used again. */
   #releaseIds(nowMs: number): void {
-    const { ids, peers, world } = this.#state;
+    const { ids, peers } = this.#state;
     if (ids.restingCount === 0) return;
     const overdue = ids.settle(nowMs, (id) => {
       for (const peer of peers.values()) if (!peer.sender.hasAckedDespawn(id)) return false;
       return true;
-    }, (id, owner) => {
+    }, (id) => {
       for (const peer of peers.values()) peer.receiver.forget(id);
-      const peer = peers.get(owner);
-      if (peer === undefined) return;
-      const fresh = ids.fill(peer, world.countOwned(owner));
-      if (fresh.length > 0) peer.tell({ kind: "entityIds", ids: fresh });
     });
     if (overdue === NO_ENTITY) return;
     for (const peer of peers.values()) {
@@ -422,34 +418,27 @@ export class ServerCore implements DriverCore {
     }
   }
 
-  #housekeep(nowMs: number): void {
-    const state = this.#state;
-    if (nowMs - this.#pingMs >= ENGINE_HEARTBEAT_MS) {
-      this.#pingMs = nowMs;
-      if (this.#engineWritable) state.push({ kind: "ping", time: nowMs });
-    }
-    if (nowMs - this.#engineHeardMs > ENGINE_TIMEOUT_MS) {
-      this.#end(nowMs, "the engine is silent", "The engine did not answer heartbeats for 5 s.");
-    } else if (state.outbox.isOverfull) {
-      this.#end(nowMs, "the engine does not read", "The engine does not read what it is told.");
-    }
-    if (nowMs - this.#statsMs >= 1000) {
-      this.#statsMs = nowMs;
-      let rtt = 0;
-      for (const peer of state.peers.values()) rtt = Math.max(rtt, peer.link.rttMs);
-      state.counters.set("entities", state.world.entityCount);
-      state.counters.set("rttMaxMs", rtt);
-      state.counters.set("tick", state.lastTick);
-      if (this.#engineWritable) {
-        state.push({ kind: "stats", values: state.counters.snapshot() });
-      }
+  /** Hands out ids for those that peers have used up. */
+  #refillIds(): void {
+    const { ids, peers, world } = this.#state;
+    for (const peer of peers.values()) {
+      const fresh = ids.fill(peer, world.countOwned(peer.peer));
+      if (fresh.length > 0) peer.tell({ kind: "entityIds", ids: fresh });
     }
   }
 
-  #end(nowMs: number, why: string, reason: string): void {
-    if (this.#exit !== undefined) return;
-    this.close(why, nowMs);
-    this.#exit = { code: ExitCode.EngineEnded, reason };
+  #housekeep(nowMs: number): void {
+    const { counters, peers, world, lastTick } = this.#state;
+    const end = this.#watch.handleTimer(nowMs, () => {
+      let rtt = 0;
+      for (const peer of peers.values()) rtt = Math.max(rtt, peer.link.rttMs);
+      counters.set("entities", world.entityCount);
+      counters.set("rttMaxMs", rtt);
+      counters.set("tick", lastTick);
+    });
+    if (end === undefined || this.#exit !== undefined) return;
+    this.close(end.why, nowMs);
+    this.#exit = { code: ExitCode.EngineEnded, reason: end.reason };
   }
 
   close(reason: string, _nowMs: number): void {

@@ -146,7 +146,9 @@ export class ServerEvents {
         direction: "out",
       });
       if (!decision.allowed) continue;
-      const payload = this.#codec.encode(grant, value, (id) => peer.sender.isVisible(id));
+      // An entity that has not come yet is nobody's secret; the receiver waits for it, too, and finds for itself that it is late.
+      const mayName = (id: number) => !state.world.isAlive(id) || peer.sender.isVisible(id);
+      const payload = this.#codec.encode(grant, value, mayName);
       if (payload === undefined) {
         state.counters.add("event.tooLarge");
         continue;

@@ -17,17 +17,13 @@ import {
   CHALLENGE_BYTES,
   JOIN_TIMEOUT_MS,
   MAX_HALF_JOINED,
-  MAX_HELD_BEYOND_OWN,
   PROTOCOL_VERSION,
 } from "../protocol/limits.ts";
-import { SERVER_ROLE } from "../permissions/grants.ts";
-import { SnapshotReceiver } from "../replication/snapshot_receiver.ts";
-import { SnapshotSender } from "../replication/snapshot_sender.ts";
 import { JoinAttempt, type JoinStage } from "../session/join_attempt.ts";
 import type { CloseInfo, Connection, Stream } from "../transport/connection.ts";
 import { toHex } from "./hex.ts";
-import { PeerLink } from "./peer_link.ts";
-import { type HalfJoined, ServerPeer, tellStranger } from "./server_peer.ts";
+import { openServerLink, type Place } from "./server_link.ts";
+import { type HalfJoined, type ServerPeer, tellStranger } from "./server_peer.ts";
 import type { LostPeer, ServerState } from "./server_state.ts";
 import { TokenDoor } from "./token_door.ts";
 
@@ -41,13 +37,6 @@ export interface JoinEvents {
   stream(peer: ServerPeer, stream: Stream): void;
   /** The peer's connection is over. */
   detached(peer: ServerPeer): void;
-}
-
-/** What a place brings along when it is taken up again. */
-interface Place {
-  readonly role: number;
-  readonly freeIds: Set<EntityId>;
-  readonly sender: SnapshotSender | undefined;
 }
 
 /** The door of a server. */
@@ -224,6 +213,10 @@ export class ServerJoin {
       const reason = "the world part of the manifests differs: both sides need the same one";
       return this.#refuse(half, Fault.Incompatible, reason);
     }
+    if (this.#state.outbox.isCrowded) {
+      // Strangers that come and go must not end a driver whose engine is slow for a moment.
+      return this.#refuse(half, CloseCode.Overloaded, "the server is busy: try again soon");
+    }
     const { resume } = message;
     if (resume === undefined) return this.#joinAnew(half, message.credential, nowMs);
     if (this.#state.resume.redeem(resume.peer, resume.secret, nowMs) !== "ok") {
@@ -299,51 +292,7 @@ export class ServerJoin {
   ): void {
     const state = this.#state;
     const { grants, world } = state;
-    const { connection } = half;
-    const { role } = place;
-    const grantEpoch = 0;
-    const sender = new SnapshotSender({
-      grants,
-      world,
-      peer: peerId,
-      roleIndex: role,
-      direction: "down",
-    });
-    if (place.sender !== undefined) this.#goOn(peerId, role, place.sender, sender);
-    const receiver = new SnapshotReceiver({
-      grants,
-      roleIndex: role,
-      direction: "up",
-      fieldsAllowed: (c) => this.#fieldsAllowed(c),
-      maxHeld: () => world.countOwned(peerId) + 2 * grants.maxEntitiesPerPeer + MAX_HELD_BEYOND_OWN,
-    });
-    const time = state.timeAt(nowMs);
-    const link = new PeerLink(
-      {
-        connection,
-        sender,
-        receiver,
-        channels: grants.channels,
-        worldEpoch: state.worldEpoch,
-        bytesPerSecond: grants.peerBytesPerSecond,
-        tickHz: grants.tickHz,
-        counters: state.counters,
-      },
-      time,
-      nowMs,
-    );
-    const peer = new ServerPeer({
-      peer: peerId,
-      role,
-      connection,
-      control: half.control!,
-      link,
-      sender,
-      receiver,
-      grants,
-      freeIds: place.freeIds,
-      grantEpoch,
-    });
+    const peer = openServerLink(state, half, peerId, place, nowMs);
     half.peer = peer;
     this.#halfJoined.delete(half);
     state.peers.set(peerId, peer);
@@ -351,17 +300,17 @@ export class ServerJoin {
     state.ids.fill(peer, world.countOwned(peerId));
     const secret = state.environment.randomBytes(32);
     state.resume.issue(peerId, secret);
-    const roleId = grants.roles[role]!.id;
+    const roleId = grants.roles[place.role]!.id;
     peer.tell({
       kind: "accepted",
       peer: peerId,
       roleId,
       resumed,
       resumeSecret: secret,
-      grantEpoch,
+      grantEpoch: peer.grantEpoch,
       worldEpoch: state.worldEpoch,
       authority: SERVER_PEER,
-      time,
+      time: state.timeAt(nowMs),
       entityIds: [...place.freeIds].sort((a, b) => a - b),
     });
     peer.tell({ kind: "roster", joins: this.#everyone(), leaves: [] });
@@ -374,32 +323,6 @@ export class ServerJoin {
     state.push({ kind: "peerJoin", peer: peerId, roleId, resumed });
     state.counters.add(resumed ? "join.resumed" : "join.accepted");
     state.counters.set("peers", state.peers.size);
-  }
-
-  /**
-   * Of its own components a peer that comes back has the newest value, unless the server's engine changed it and the peer has not confirmed
-   * that: then the server's counts, as with any override.
-   */
-  #goOn(peerId: number, role: number, before: SnapshotSender, sender: SnapshotSender): void {
-    const { world, grants } = this.#state;
-    world.forEachOwned(peerId, (id) => {
-      world.forEachComponent(id, (c) => {
-        const { authority, writeMasks } = grants.components[c]!;
-        if (authority !== "owner" || writeMasks[role] === 0) return;
-        if (before.isAcked(id, c)) sender.markSynced(id, c);
-      });
-    });
-  }
-
-  /** Fields that the world grants to any role towards authority. */
-  #fieldsAllowed(c: number): number {
-    const component = this.#state.grants.components[c]!;
-    if (component.authority !== "owner") return 0;
-    let mask = 0;
-    component.writeMasks.forEach((writable, role) => {
-      if (role !== SERVER_ROLE) mask |= writable;
-    });
-    return mask;
   }
 
   #everyone(): { peer: number; roleId: number }[] {

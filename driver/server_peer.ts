@@ -19,7 +19,7 @@ import type { SnapshotSender } from "../replication/snapshot_sender.ts";
 import type { JoinAttempt } from "../session/join_attempt.ts";
 import { EventQueue } from "../session/event_queue.ts";
 import type { PendingEvent } from "./event_router.ts";
-import type { ChannelPeer } from "./channel_router.ts";
+import type { ChannelPeer } from "./channel_table.ts";
 import type { ChannelMessage, PeerLink } from "./peer_link.ts";
 
 /** A connection that has not joined yet. */

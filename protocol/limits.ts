@@ -153,6 +153,8 @@ export const INITIAL_RTT_MS = 333;
 // ---- timeline
 /** Bits of the world epoch that ride in each datagram: eight moves of authority within one network delay do not happen. */
 export const WORLD_EPOCH_BITS = 3;
+/** Latest tick at which a world may be joined: a day at 120 Hz before ticks of 32 bits run out. */
+export const MAX_JOIN_TICK = 2 ** 32 - 86_400 * 120;
 /** Time, ms, over which the clock prefers the echo with the shortest round trip: a few seconds outlast a burst of jitter. */
 export const TIMELINE_WINDOW_MS = 8_000;
 /** Parts of that time, each of which keeps its best echo: bounds memory, whatever the rate of echoes. */
@@ -300,6 +302,8 @@ export const MAX_MSGPACK_DEPTH = 8;
 export const MAX_MSGPACK_ITEMS = 65_536;
 /** Heartbeat interval on the engine link, ms. */
 export const ENGINE_HEARTBEAT_MS = 250;
+/** Interval of a driver's figures to its engine, ms. */
+export const STATS_INTERVAL_MS = 1_000;
 /** Silence on the engine link, ms, after which the other end counts as hung. */
 export const ENGINE_TIMEOUT_MS = 5_000;
 /** Bytes that may wait in a writer to a slow engine before state is conflated and voice dropped. */
@@ -344,14 +348,14 @@ export const MAX_PEER_DENIALS_PER_S = 2_000;
 export const MAX_STRAY_REFUSALS_PER_S = 50;
 /** Time, ms, that a despawn may stay unacknowledged before who was told of it all the while is dropped: its id blocks a slot for everyone. */
 export const MAX_ID_REST_MS = 10_000;
-/** Entities held of a peer beside those that it owns and may own: given away or ended a moment ago, by a peer that spawns in haste. */
-export const MAX_HELD_BEYOND_OWN = 512;
 /** Datagrams a second that one peer may send before the rest is dropped unread: state at 120 Hz, voice and messages, twice over. */
 export const MAX_PEER_DATAGRAMS_PER_S = 2_000;
 /** Bytes that a builder keeps free for the header: 11 with one run acknowledged, never over 42. */
 export const DATAGRAM_HEADER_BYTES = 42;
 /** Spawns of one peer that may wait for their components. */
 export const MAX_PENDING_SPAWNS = 64;
+/** Time, ms, after the server overrode an owner's value in which that owner's engine may have written without knowing: it stood still. */
+export const OVERRIDE_ECHO_MS = 1_000;
 /** How far behind the server's time, ms, a sample time of an owner's write may lie: a bad path's delay; older ones count as this old. */
 export const OWNER_TIME_BEHIND_MS = 2_000;
 /** How far ahead of the server's time, ms, it may lie: the error of a client's estimate. */

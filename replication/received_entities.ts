@@ -1,7 +1,7 @@
 // What one link's receiver holds: for each entity the newest header, for each component its versions. Versions serve as references, also
 // of values that were never applied; this is the link's memory beside the world's columns. No bytes are decoded here.
 
-import type { EntityId } from "../protocol/entity_id.ts";
+import { type EntityId, entitySlot, isLaterGeneration } from "../protocol/entity_id.ts";
 import { RECEIVE_MARGIN_TICKS, RECEIVE_SWEEP_ENTITIES } from "../protocol/limits.ts";
 import type { Grants } from "../permissions/grants.ts";
 import type { PieceAssembly } from "./piece_assembly.ts";
@@ -55,6 +55,8 @@ export class ReceivedEntities {
   newestTick = NEVER;
   readonly #keepTicks: number;
   readonly #byId = new Map<EntityId, ReceivedEntity>();
+  /** Latest entity of each slot; others of a slot are not held. */
+  readonly #bySlot = new Map<number, EntityId>();
   readonly #list: ReceivedEntity[] = [];
   #sweepAt = 0;
 
@@ -81,10 +83,20 @@ export class ReceivedEntities {
     return this.#byId.get(id);
   }
 
-  /** The entity, entered if it is new. */
+  /** Whether a later entity has come in the same slot: then this one has ended, and what is still said of it is late. */
+  isSuperseded(id: EntityId): boolean {
+    const latest = this.#bySlot.get(entitySlot(id));
+    return latest !== undefined && isLaterGeneration(latest, id);
+  }
+
+  /** The entity, entered if it is new: a slot comes again only when its end is known, so an earlier one in it is forgotten. */
   ensure(id: EntityId): ReceivedEntity {
     let entity = this.#byId.get(id);
     if (entity === undefined) {
+      const slot = entitySlot(id);
+      const earlier = this.#bySlot.get(slot);
+      if (earlier !== undefined) this.forget(earlier);
+      this.#bySlot.set(slot, id);
       entity = {
         id,
         at: this.#list.length,
@@ -198,6 +210,7 @@ export class ReceivedEntities {
       last.at = entity.at;
     }
     this.#byId.delete(id);
+    this.#bySlot.delete(entitySlot(id));
   }
 
   /** Looks at a few entities and forgets what no sender may refer to any more. Call it with every section. */

@@ -42,7 +42,6 @@ export class SectionParser {
   readonly #direction: LinkDirection;
   readonly #held: ReceivedEntities;
   readonly #fieldsAllowed: (component: number) => number;
-  readonly #maxHeld: () => number;
   readonly #widths: SectionWidths;
   readonly #codecs: FieldCodec[];
   readonly #newest: ComponentValue[];
@@ -50,7 +49,6 @@ export class SectionParser {
   // The section being read.
   #tick = 0;
   #entries = 0;
-  #newEntities = 0;
   #newAssemblies = 0;
   #previousOffset = 0;
   #previousAge = 0;
@@ -59,6 +57,8 @@ export class SectionParser {
   #entity: ReceivedEntity | undefined;
   #header: SnapshotEntry | undefined;
   #epoch = 0;
+  /** The entity ended, and its slot has another. */
+  #isPast = false;
 
   /** A parser that reads against `held`. */
   constructor(
@@ -66,9 +66,7 @@ export class SectionParser {
     direction: LinkDirection,
     held: ReceivedEntities,
     fieldsAllowed: (component: number) => number,
-    maxHeld: () => number,
   ) {
-    this.#maxHeld = maxHeld;
     this.#grants = grants;
     this.#direction = direction;
     this.#held = held;
@@ -92,7 +90,6 @@ export class SectionParser {
   parse(reader: Reader, tick: number, grantEpoch: number): DecodedSnapshot | undefined {
     this.#tick = tick;
     this.#entries = 0;
-    this.#newEntities = 0;
     this.#newAssemblies = 0;
     this.#previousOffset = 0;
     this.#previousAge = 0;
@@ -117,12 +114,7 @@ export class SectionParser {
     if (slot === 0 || slot > this.#grants.maxEntities) return reader.fail(Fault.OutOfRange);
     this.#id = id;
     this.#entity = this.#held.find(id);
-    if (this.#entity === undefined) {
-      this.#newEntities += 1;
-      if (this.#held.count + this.#newEntities > this.#maxHeld()) {
-        return reader.fail(Fault.OutOfRange);
-      }
-    }
+    this.#isPast = this.#entity === undefined && this.#held.isSuperseded(id);
     this.#header = undefined;
     this.#epoch = this.#entity?.epoch ?? 0;
     if (reader.bool()) {
@@ -152,7 +144,7 @@ export class SectionParser {
     const state = STATES[reader.bits(STATE_BITS)];
     if (state === undefined) return reader.fail(Fault.UnknownKind);
     entry.state = state;
-    entry.fresh = this.#tick > (this.#entity?.headerTick ?? NEVER);
+    entry.fresh = !this.#isPast && this.#tick > (this.#entity?.headerTick ?? NEVER);
     entry.owner = this.#entity?.owner ?? 0;
     entry.epoch = this.#epoch;
     if (state !== "alive") return;
@@ -267,7 +259,7 @@ export class SectionParser {
     const bytes = reader.bytes(Math.min(SNAPSHOT_PIECE_BYTES, totalBytes - start));
     if (reader.fault !== undefined) return;
     // Late pieces of what is held, replaced or hidden since complete nothing.
-    if (versionTick <= this.#held.newestTickOf(value)) return;
+    if (this.#isPast || versionTick <= this.#held.newestTickOf(value)) return;
     const entity = this.#entity;
     if (entity !== undefined && this.#tick <= entity.headerTick) {
       if (entity.state !== ViewState.Alive || !entity.visible.includes(component)) return;
@@ -323,7 +315,8 @@ export class SectionParser {
     entry.time = time;
     entry.epoch = this.#epoch;
     const newestTick = this.#held.newestTickOf(value);
-    entry.fresh = versionTick > newestTick && versionTick > this.#voidTick(component, value);
+    entry.fresh = !this.#isPast && versionTick > newestTick &&
+      versionTick > this.#voidTick(component, value);
     entry.mask = 0;
     if (!entry.fresh) return;
     entry.mask = held;

@@ -9,7 +9,7 @@ import type { Grants } from "../permissions/grants.ts";
 import type { DecodedPiece, DecodedSnapshot, SnapshotEntry } from "./decoded_snapshot.ts";
 import type { LinkDirection } from "./peer_view.ts";
 import { PieceAssembly } from "./piece_assembly.ts";
-import { findValue, ReceivedEntities } from "./received_entities.ts";
+import { findValue, ReceivedEntities, type ReceivedEntity } from "./received_entities.ts";
 import { SectionParser } from "./section_parser.ts";
 import { positionFromHistory } from "./position_history.ts";
 import { HASH_START, hashValue } from "./state_hash.ts";
@@ -31,8 +31,8 @@ export interface SnapshotReceiverOptions {
    * is left out: `down` what the role or an owner may read, `up` what the role may write where the owner has authority.
    */
   readonly fieldsAllowed?: (componentIndex: number) => number;
-  /** Most entities that may be held now; what names more is refused. Left out: all of the world's. */
-  readonly maxHeld?: () => number;
+  /** Whether the other end has any business with this entity: nothing is held of others. Left out: it has with all. */
+  readonly mayHold?: (id: EntityId) => boolean;
 }
 
 /**
@@ -48,6 +48,7 @@ export class SnapshotReceiver {
   readonly #direction: LinkDirection;
   readonly #held: ReceivedEntities;
   readonly #parser: SectionParser;
+  readonly #mayHold: (id: EntityId) => boolean;
   #role: number;
 
   /** A receiver that holds nothing. */
@@ -56,13 +57,13 @@ export class SnapshotReceiver {
     this.#direction = options.direction;
     this.#role = options.roleIndex;
     this.#held = new ReceivedEntities(options.grants);
+    this.#mayHold = options.mayHold ?? (() => true);
     const allowed = options.fieldsAllowed ?? ((c: number) => this.#allowedByRole(c));
     this.#parser = new SectionParser(
       options.grants,
       options.direction,
       this.#held,
       allowed,
-      options.maxHeld ?? (() => options.grants.maxEntities),
     );
   }
 
@@ -186,8 +187,16 @@ export class SnapshotReceiver {
     return version >= 0 && store.tick(version) > value.voidTick ? version : -1;
   }
 
+  /** The entity as it is held; undefined where nothing of it is. */
+  #enter(id: EntityId): ReceivedEntity | undefined {
+    const held = this.#held;
+    return held.find(id) ??
+      (held.isSuperseded(id) || !this.#mayHold(id) ? undefined : held.ensure(id));
+  }
+
   #commitHeader(entry: SnapshotEntry, tick: number): void {
-    const entity = this.#held.ensure(entry.id);
+    const entity = this.#enter(entry.id);
+    if (entity === undefined) return;
     if (tick <= entity.headerTick) return;
     const state = entry.state === "alive"
       ? ViewState.Alive
@@ -205,7 +214,8 @@ export class SnapshotReceiver {
 
   #commitValue(entry: SnapshotEntry, tick: number): void {
     const held = this.#held;
-    const entity = held.ensure(entry.id);
+    const entity = this.#enter(entry.id);
+    if (entity === undefined) return;
     const value = held.ensureValue(entity, entry.component);
     held.markShown(entity, value, tick);
     const store = held.stores[entry.component]!;
@@ -224,7 +234,8 @@ export class SnapshotReceiver {
 
   #commitPiece(piece: DecodedPiece, tick: number): void {
     const held = this.#held;
-    const entity = held.ensure(piece.id);
+    const entity = this.#enter(piece.id);
+    if (entity === undefined) return;
     const value = held.ensureValue(entity, piece.component);
     held.markShown(entity, value, tick);
     if (value.assembly?.versionTick !== piece.versionTick) {

@@ -2,20 +2,22 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { CloseCode } from "../../protocol/close_codes.ts";
-import { encodeChannelDatagram } from "../../protocol/channel_frames.ts";
+import { encodeChannelDatagram, encodePreamble } from "../../protocol/channel_frames.ts";
 import { Fault } from "../../protocol/faults.ts";
-import { MAX_HALF_JOINED, MAX_PEER_DATAGRAMS_PER_S } from "../../protocol/limits.ts";
+import {
+  MAX_HALF_JOINED,
+  MAX_PEER_DATAGRAMS_PER_S,
+  PROTOCOL_VERSION,
+} from "../../protocol/limits.ts";
 import { writeHeader } from "../../protocol/datagram.ts";
 import { Writer } from "../../protocol/writer.ts";
 import { FieldCodec } from "../../replication/field_codec.ts";
-import { writeGamma } from "../../replication/gamma.ts";
-import { STATE_BITS } from "../../replication/section_layout.ts";
 import { createValue } from "../../replication/value.ts";
 import { disagreements } from "../support/agreement.ts";
 import { avatarAt, driverGrants, poseAt } from "../support/driver_world.ts";
 import { HookedConnection } from "../support/hooked_connection.ts";
 import { Pair } from "../support/pair.ts";
-import { ForgedState, RawPeer } from "../support/raw_peer.ts";
+import { aliveHeaders, ForgedState, RawPeer } from "../support/raw_peer.ts";
 
 const GRANTS = driverGrants();
 const BADGE = 7;
@@ -198,32 +200,12 @@ Deno.test("ServerCore bounds half-open connections, refuses the rest with a code
   honest.assertServed("half-open");
 });
 
-/** A snapshot section of headers of living entities without components. */
-function headers(grantEpoch: number, ids: readonly number[], owner: number): Uint8Array {
-  const w = new Writer(1_500);
-  w.bits(grantEpoch, 8);
-  let previous = 0;
-  for (const id of ids) {
-    w.bool(true);
-    writeGamma(w, id - previous);
-    previous = id;
-    w.bool(true);
-    w.bits(0, STATE_BITS);
-    w.u16(owner);
-    w.u8(0);
-    w.bool(false);
-    w.bool(false);
-  }
-  w.bool(false);
-  return w.finish();
-}
-
 Deno.test("ServerCore holds and says little about a peer that names every entity there could be", () => {
   const honest = new Honest(4);
   const { pair } = honest;
   const { raw, hook } = intruder(pair);
   const { peer, grantEpoch } = raw.accepted!;
-  const taken = pair.server.core.usage.ids;
+  const { ids: taken, held: heldBefore } = pair.server.core.usage;
   let slot = 1;
   const told = raw.messages.length;
   honest.play(1_000, () => {
@@ -231,11 +213,11 @@ Deno.test("ServerCore holds and says little about a peer that names every entity
       const ids = Array.from({ length: 100 }, () => slot++ % GRANTS.maxEntities + 1)
         .sort((a, b) => a - b)
         .filter((id, at, all) => id !== all[at - 1]);
-      hook.injectDatagram(raw.datagram({ snapshot: headers(grantEpoch, ids, peer) }));
+      hook.injectDatagram(raw.datagram({ snapshot: aliveHeaders(grantEpoch, ids, peer) }));
     }
   });
   const { usage } = pair.server.core;
-  assert(usage.held < 400, `${usage.held} entities are held of it`);
+  assertEquals(usage.held, heldBefore, "nothing is held of what is not its own");
   assert(raw.messages.length - told < 400, `${raw.messages.length - told} answers`);
   assert(usage.ids <= taken + 8, "its spawns take no more ids than it was given");
   honest.assertServed("headers");
@@ -298,4 +280,165 @@ Deno.test("a peer that acknowledges what it never got harms itself alone", () =>
     largest += 1;
   });
   honest.assertServed("false acknowledgements");
+});
+
+Deno.test("ServerCore tells little of many denials, and drops a peer that goes on", () => {
+  const honest = new Honest(7);
+  const { pair } = honest;
+  const { raw, hook } = intruder(pair);
+  const { grantEpoch, peer } = raw.accepted!;
+  const ids = pair.clients.map(({ engine }, i) => {
+    const own = [...pair.clients[i]!.world.handles()].filter((handle) => engine.isOwn(handle));
+    return engine.networkIdOf(own[0]!);
+  }).sort((a, b) => a - b);
+  let reports = 0;
+  let denied = 0;
+  pair.server.engine.onDenied = ({ count }) => {
+    reports += 1;
+    denied += count;
+  };
+  const { counters } = pair.server.core;
+  const before = counters.get("denials");
+  // Two denials a datagram: 1,600 a second is what the gate stands, 3,600 is a flood.
+  let time = raw.time;
+  const claim = (perStep: number) => () => {
+    for (let i = 0; i < perStep && hook.isOpen; i++) {
+      time = Math.max(time + 64, raw.time);
+      hook.injectDatagram(
+        raw.datagram({ snapshot: aliveHeaders(grantEpoch, ids, peer) }, { time }),
+      );
+    }
+  };
+  honest.play(400, claim(2));
+  assert(hook.isOpen);
+  assertEquals(counters.get("denials") - before, 160);
+  honest.play(2_000);
+  assertEquals(denied, 160, "none goes uncounted");
+  time = raw.time;
+  honest.play(2_500, claim(18));
+  assertEquals(hook.closes, [Fault.Flood]);
+  honest.play(1_000);
+  assert(reports <= allowed(20, 6), `${reports} reports`);
+  assert(raw.of("denied").length <= allowed(20, 6), `${raw.of("denied").length} answers`);
+  assertEquals(denied, counters.get("denials") - before, "none goes uncounted");
+  honest.assertServed("denials");
+});
+
+Deno.test("ServerCore's tables are back at their size after 2,000 joins and leaves", () => {
+  const honest = new Honest(8);
+  const { pair } = honest;
+  const { core } = pair.server;
+  const before = core.usage;
+  for (let i = 0; i < 2_000; i++) {
+    const raw = new RawPeer(pair);
+    raw.connection.openStream().write(Uint8Array.of(1));
+    pair.run(0.5);
+    const joiner = new RawPeer(pair);
+    joiner.tell({
+      kind: "join",
+      protocolVersion: PROTOCOL_VERSION,
+      schemaHash: Uint8Array.fromHex(GRANTS.schemaHash),
+      credential: "none",
+      resume: undefined,
+    });
+    pair.run(21);
+    if (i % 3 === 0) joiner.connection.openStream().write(encodePreamble(4, "script/x"));
+    if (i % 400 === 0) joiner.connection.close(0, "");
+    else joiner.bye();
+    raw.connection.close(0, "");
+    if (i % 200 === 0) honest.play(200);
+  }
+  assert(core.counters.get("join.accepted") > 1_000, `${core.counters.get("join.accepted")} joins`);
+  // Places of those that left without a word are kept for a while.
+  honest.play(GRANTS.resumeMs + 2_000);
+  assertEquals(core.usage, before);
+  assertEquals(pair.server.engine.peers.length, 2);
+  honest.assertServed("joins");
+});
+
+Deno.test("ServerCore's tables are back at their size after 10,000 spawns and despawns", () => {
+  const pair = new Pair({ grants: GRANTS, seed: 9, clients: 2, conditions: { latencyMs: 2 } });
+  pair.start().joinAll();
+  const { core, engine } = pair.server;
+  const [a] = pair.clients;
+  pair.run(500);
+  const before = core.usage;
+  let spawned = 0;
+  pair.clients[1]!.engine.onSpawn = () => spawned += 1;
+  const handles: [Pair["clients"][number]["engine"], number][] = [];
+  for (let i = 0; i < 10_000; i++) {
+    if (i % 5 === 0) {
+      const handle = a!.engine.spawn({ Badge: { level: i % 10, by: 0 } });
+      if (handle !== 0) handles.push([a!.engine, handle]);
+    } else {
+      handles.push([engine as never, engine.spawn({ Score: { points: i } })]);
+    }
+    if (handles.length < 100) continue;
+    engine.flush();
+    a!.engine.flush();
+    pair.run(i % 1_000 < 500 ? 120 : 20);
+    for (const [owner, handle] of handles.splice(0)) owner.despawn(handle);
+    engine.flush();
+    a!.engine.flush();
+    pair.run(i % 1_000 < 500 ? 120 : 20);
+  }
+  assert(spawned > 2_000, `${spawned}`);
+  for (const [owner, handle] of handles) owner.despawn(handle);
+  engine.flush();
+  a!.engine.flush();
+  // What peers sent of entities is held for a while, and freed as their datagrams go on.
+  for (let i = 0; i < 80; i++) {
+    const probe = a!.engine.spawn({ Badge: { level: i % 10, by: 0 } });
+    a!.engine.flush();
+    pair.run(100);
+    a!.engine.despawn(probe);
+    a!.engine.flush();
+    pair.run(100);
+  }
+  pair.run(1_000);
+  const { held, ...after } = core.usage;
+  const { held: heldBefore, ...first } = before;
+  assertEquals(after, first);
+  assert(held <= heldBefore + 64, `${held} entities are still held of peers`);
+  assertEquals(pair.clients.map(({ world }) => world.size), [0, 0]);
+  assertEquals(disagreements(pair), []);
+});
+
+Deno.test("ServerCore lets nobody in while its engine is behind, so that strangers cannot end it", () => {
+  const pair = new Pair({ grants: GRANTS, seed: 10, clients: 1, conditions: { latencyMs: 1 } });
+  pair.start().joinAll();
+  const { core } = pair.server;
+  // The engine's socket is full: nothing of what is for it goes.
+  pair.server.dead = true;
+  let busy = 0;
+  const begin = pair.network.now;
+  while (pair.network.now < begin + 2_500) {
+    const joiners = Array.from({ length: 12 }, () => {
+      const raw = new RawPeer(pair);
+      raw.tell({
+        kind: "join",
+        protocolVersion: PROTOCOL_VERSION,
+        schemaHash: Uint8Array.fromHex(GRANTS.schemaHash),
+        credential: "none",
+        resume: undefined,
+      });
+      return raw;
+    });
+    pair.run(3);
+    for (const raw of joiners) {
+      busy += raw.of("refused").filter(({ code }) => code === CloseCode.Overloaded).length;
+      raw.bye();
+    }
+    pair.run(2);
+    core.handleTimer(pair.network.now);
+  }
+  assert(busy > 1_000, `${busy}`);
+  assertEquals(core.exit, undefined);
+  pair.server.dead = false;
+  pair.server.wake();
+  pair.run(100);
+  const late = pair.addClient();
+  late.start();
+  pair.until("a late client is in", () => late.core.isJoined);
+  assertEquals(pair.server.engine.peers.length, 2);
 });

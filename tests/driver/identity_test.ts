@@ -413,6 +413,19 @@ Deno.test("ServerCore admits nobody, when the verdict comes after the connection
   assertEquals(pair.server.core.counters.get("peers"), 0);
 });
 
+Deno.test("ServerCore admits nobody, when it closes while a proof is judged", () => {
+  const pair = serverOf();
+  pair.verifyMs = 10;
+  const peer = challenged(pair);
+  peer.tell(proofOf(peer, ticket()));
+  pair.run(25);
+  pair.server.core.close("the operator stops it", pair.network.now);
+  pair.run(500);
+  assertEquals(peer.closed?.code, CloseCode.GoingAway);
+  assertEquals(peer.accepted, undefined);
+  assertEquals(pair.server.core.counters.get("join.accepted"), 0);
+});
+
 Deno.test("ServerCore refuses a proof out of place, twice, or cut short", () => {
   const pair = serverOf();
   const early = new RawPeer(pair);

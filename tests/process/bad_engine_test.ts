@@ -101,6 +101,17 @@ Deno.test("the driver ends with code 8, and its engine hears why, when another p
     assertEquals(server.joins, []);
   }));
 
+Deno.test("the driver ends with code 8 and says what to write, when the address is not of this machine", () =>
+  ProcessStage.play(async (stage) => {
+    // An address for documentation alone (RFC 5737).
+    const listen = `198.51.100.7:${stage.port}`;
+    const file = stage.manifest("server", "server", (value) => value.host.listen = listen);
+    const server = await stage.engine("server", file);
+    const wanted = "198.51.100.7 is not an address of this machine: listen on one that is";
+    await assertEnds(stage.drive(server), ExitCode.Network, wanted);
+    assertStringIncludes(server.lost[0]!, wanted);
+  }));
+
 Deno.test("the driver ends with code 6, when its engine's manifest has another world", () =>
   ProcessStage.play(async (stage) => {
     const other = stage.manifest("other", "server", (value) => value.world.tickHz = 20);

@@ -481,16 +481,42 @@ Deno.test("`SnapshotReceiver.decode()` refuses pieces that contradict each other
   assertEquals(receiver.heldMask(9, 5), 1);
 });
 
-Deno.test("`SnapshotReceiver` bounds the entities it holds", () => {
+Deno.test("`SnapshotReceiver` holds one entity a slot, the latest: what comes late of an earlier one does not count", () => {
   const grants = sampleGrants({ maxEntities: 8 });
   const receiver = new SnapshotReceiver({ grants, roleIndex: PLAYER, direction: "down" });
-  const gone = (generation: number) =>
+  const of = (slot: number, generation: number, state: 0 | 2) =>
     section((w) => {
-      header(w, (generation << 20) + 1, 2);
+      header(w, ((generation << 20) | slot) >>> 0, state);
       w.bits(0, 1);
     });
-  for (let generation = 0; generation < 8; generation++) accept(receiver, gone(generation));
-  assertEquals(decode(receiver, gone(9)), "OutOfRange");
+  // Generations go round, and so does a slot's use within the time that ends are held.
+  for (let life = 0; life < 4_200; life++) {
+    const decoded = accept(receiver, of(1 + life % 8, (life >>> 3) + 4_000 & 0xfff, 2));
+    assert(decoded.entries[0]!.fresh, `life ${life}`);
+    assert(receiver.heldCount <= 8);
+  }
+  assertEquals(receiver.heldCount, 8);
+  const late = accept(receiver, of(1, (4_199 >>> 3) + 3_999 & 0xfff, 2));
+  assertEquals(late.entries[0]!.fresh, false);
+  assertEquals(receiver.heldCount, 8);
+});
+
+Deno.test("`SnapshotReceiver` holds nothing of entities that the other end has no business with", () => {
+  const receiver = new SnapshotReceiver({
+    grants: GRANTS,
+    roleIndex: PLAYER,
+    direction: "up",
+    mayHold: (id) => id === 5,
+  });
+  for (let id = 1; id < 40; id++) {
+    const bytes = section((w) => {
+      header(w, id, 2);
+      w.bits(0, 1);
+    });
+    const decoded = accept(receiver, bytes);
+    assert(decoded.entries[0]!.fresh);
+  }
+  assertEquals(receiver.heldCount, 1);
 });
 
 Deno.test("`SnapshotReceiver` forgets ended entities when no sender can mean them any more", () => {

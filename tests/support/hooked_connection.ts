@@ -13,6 +13,8 @@ import type {
 export class HookedStream implements Stream {
   /** The owner's handler, once it has set one. */
   handler: StreamHandler | undefined;
+  /** Bytes that seem to wait for a peer that does not read. */
+  stuckBytes = 0;
   /** Code of the owner's reset. */
   resetCode: number | undefined;
   readonly #stream: Stream;
@@ -23,7 +25,7 @@ export class HookedStream implements Stream {
   }
 
   get bufferedBytes(): number {
-    return this.#stream.bufferedBytes;
+    return this.#stream.bufferedBytes + this.stuckBytes;
   }
 
   setHandler(handler: StreamHandler): void {

@@ -45,6 +45,8 @@ export class PairNode<C extends DriverCore = DriverCore> {
   dead = false;
   /** The engine does not read its socket. */
   deaf = false;
+  /** The engine writes nothing to its socket. */
+  mute = false;
   #boot = 0;
 
   constructor(
@@ -167,7 +169,7 @@ export class PairNode<C extends DriverCore = DriverCore> {
         this.#pair.tap?.engineBytes(this as unknown as PairNode, "toEngine", toEngine.slice());
         this.engine.handleBytes(toEngine);
       }
-      const toDriver = this.engine.pollBytes();
+      const toDriver = this.mute ? undefined : this.engine.pollBytes();
       if (toDriver !== undefined) {
         moved = true;
         if (this.#pair.recording) this.engineBytes.push(toDriver.slice());
@@ -233,6 +235,7 @@ export class Pair {
   readonly clients: PairNode<ClientCore>[] = [];
   /** The present link of each client. */
   readonly links = new Map<PairNode<ClientCore>, SimulatedPair>();
+  readonly #down = new Map<PairNode<ClientCore>, TappedConnection>();
   /** Keep every byte of the engine sockets and of the network. */
   recording = false;
   /** Datagrams and stream bytes as their senders gave them to the transport, when recording. */
@@ -245,6 +248,8 @@ export class Pair {
   verifyMs = 0.2;
   /** SHA-256 of the certificate that clients check and the server has; empty for none. */
   binding: Uint8Array = new Uint8Array(0);
+  /** Datagrams of this direction get lost, streams go on. */
+  muted: "up" | "down" | undefined;
   /** No connection can be made while it is true. */
   unreachable = false;
   readonly grants: Grants;
@@ -301,9 +306,11 @@ export class Pair {
     const { core } = client;
     const { connector, acceptor } =
       this.tap?.connection(client as unknown as PairNode, pair.connector, pair.acceptor) ?? pair;
+    const down = this.#tapped(acceptor, "down");
+    this.#down.set(client, down);
     network.at(network.now + 1, () => {
       if (this.server.dead) pair.kill("acceptor");
-      else this.server.core.handleConnection(this.#tapped(acceptor, "down"), network.now);
+      else this.server.core.handleConnection(down, network.now);
       if (client.core !== core || client.dead) pair.kill("connector");
       else client.core.handleConnection(this.#tapped(connector, "up"), network.now);
       this.server.pump();
@@ -311,10 +318,20 @@ export class Pair {
     });
   }
 
-  #tapped(connection: Connection, direction: "up" | "down"): Connection {
-    return new TappedConnection(connection, (bytes) => {
-      if (this.recording) this.wire[direction].push(bytes.slice());
-    }, this.binding);
+  #tapped(connection: Connection, direction: "up" | "down"): TappedConnection {
+    return new TappedConnection(
+      connection,
+      (bytes) => {
+        if (this.recording) this.wire[direction].push(bytes.slice());
+      },
+      this.binding,
+      () => this.muted === direction,
+    );
+  }
+
+  /** Puts bytes into the control stream towards a client, as a server that breaks the rules would. */
+  injectDown(client: PairNode<ClientCore>, bytes: Uint8Array): void {
+    this.#down.get(client)!.firstStream!.write(bytes);
   }
 
   /** Ends all connections of a driver that died, at its end only. */

@@ -24,6 +24,8 @@ import { unwrap16 } from "../../protocol/sequence.ts";
 import { SUBTICKS, tickOf } from "../../protocol/timeline_units.ts";
 import { Writer } from "../../protocol/writer.ts";
 import type { Grants } from "../../permissions/grants.ts";
+import { writeGamma } from "../../replication/gamma.ts";
+import { GRANT_EPOCH_BITS, STATE_BITS } from "../../replication/section_layout.ts";
 import { SnapshotSender } from "../../replication/snapshot_sender.ts";
 import { World } from "../../replication/world.ts";
 import type { CloseInfo, Connection, Stream } from "../../transport/connection.ts";
@@ -215,16 +217,21 @@ export class ForgedState {
     return Math.max(this.#tick + 1, tickOf(this.#peer.time));
   }
 
-  /** One datagram with what is due; undefined when nothing is. */
-  datagram(): Uint8Array | undefined {
+  /** The body of a section with what is due; undefined when nothing is. */
+  section(): Uint8Array | undefined {
     const tick = this.tick;
     this.#tick = tick;
     this.#writer.clear();
     const { sequence } = this.#peer;
     if (!this.sender.writeSection(this.#writer, 8_000, tick, sequence)) return undefined;
-    return this.#peer.datagram({ snapshot: this.#writer.finish() }, {
-      time: tick * SUBTICKS + SUBTICKS / 2,
-    });
+    return this.#writer.finish();
+  }
+
+  /** One datagram with what is due; undefined when nothing is. */
+  datagram(): Uint8Array | undefined {
+    const snapshot = this.section();
+    if (snapshot === undefined) return undefined;
+    return this.#peer.datagram({ snapshot }, { time: this.#tick * SUBTICKS + SUBTICKS / 2 });
   }
 
   /** Sends what is due, and lets some time pass. */
@@ -242,4 +249,43 @@ export function voiceBody(time: number, frames: readonly VoiceFrame[]): Uint8Arr
   writer.begin(time);
   for (const frame of frames) writer.tryAdd(frame, 1_400);
   return writer.finish();
+}
+
+function headers(
+  grantEpoch: number,
+  ids: readonly number[],
+  owner: number | undefined,
+): Uint8Array {
+  const w = new Writer(1_500);
+  w.bits(grantEpoch, GRANT_EPOCH_BITS);
+  let previous = 0;
+  for (const id of ids) {
+    w.bool(true);
+    writeGamma(w, id - previous);
+    previous = id;
+    w.bool(true);
+    w.bits(owner === undefined ? 2 : 0, STATE_BITS);
+    if (owner === undefined) continue;
+    w.u16(owner);
+    w.u8(0);
+    // No component is listed, and no value follows.
+    w.bool(false);
+    w.bool(false);
+  }
+  w.bool(false);
+  return w.finish();
+}
+
+/** A snapshot section that says of entities, ascending, that they live without components and who owns them. */
+export function aliveHeaders(
+  grantEpoch: number,
+  ids: readonly number[],
+  owner: number,
+): Uint8Array {
+  return headers(grantEpoch, ids, owner);
+}
+
+/** A snapshot section that says of entities, ascending, that they have ended. */
+export function goneHeaders(grantEpoch: number, ids: readonly number[]): Uint8Array {
+  return headers(grantEpoch, ids, undefined);
 }

@@ -1,4 +1,4 @@
-// A connection that shows a test everything its owner sends: datagrams and the bytes of all streams. It changes nothing.
+// A connection that shows a test everything its owner sends: datagrams and the bytes of all streams. It changes nothing, but may lose datagrams.
 
 import type {
   Connection,
@@ -47,14 +47,23 @@ class TappedStream implements Stream {
 
 /** See the head of this file. */
 export class TappedConnection implements Connection {
+  /** The first stream that the other end opened, untapped. */
+  firstStream: Stream | undefined;
   readonly channelBinding: Uint8Array;
   readonly #connection: Connection;
   readonly #tap: Tap;
+  readonly #isMuted: () => boolean;
 
-  /** With a `binding` of its own where the backend has none. */
-  constructor(connection: Connection, tap: Tap, binding: Uint8Array = connection.channelBinding) {
+  /** With a `binding` of its own where the backend has none. Datagrams are lost while `isMuted` says so. */
+  constructor(
+    connection: Connection,
+    tap: Tap,
+    binding: Uint8Array = connection.channelBinding,
+    isMuted: () => boolean = () => false,
+  ) {
     this.#connection = connection;
     this.#tap = tap;
+    this.#isMuted = isMuted;
     this.channelBinding = binding;
   }
 
@@ -69,14 +78,17 @@ export class TappedConnection implements Connection {
   start(handler: ConnectionHandler): void {
     this.#connection.start({
       handleDatagram: (bytes) => handler.handleDatagram(bytes),
-      handleStream: (stream) => handler.handleStream(new TappedStream(stream, this.#tap)),
+      handleStream: (stream) => {
+        this.firstStream ??= stream;
+        handler.handleStream(new TappedStream(stream, this.#tap));
+      },
       handleClosed: (info) => handler.handleClosed(info),
     });
   }
 
   sendDatagram(bytes: Uint8Array): boolean {
     this.#tap(bytes);
-    return this.#connection.sendDatagram(bytes);
+    return this.#isMuted() || this.#connection.sendDatagram(bytes);
   }
 
   openStream(): Stream {
