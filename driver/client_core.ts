@@ -2,7 +2,7 @@
 // own entities, events and voice have files of their own; here is the order. No socket, no clock, no randomness.
 
 import { CloseCode } from "../protocol/close_codes.ts";
-import type { AcceptedMessage, ControlMessage } from "../protocol/control_messages.ts";
+import type { AcceptedMessage } from "../protocol/control_messages.ts";
 import {
   type ConnectOrder,
   type Handle,
@@ -11,14 +11,10 @@ import {
   type ToEngine,
 } from "../protocol/engine_messages.ts";
 import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
-import { Fault } from "../protocol/faults.ts";
-import {
-  ENGINE_LINK_VERSION,
-  MAX_JOIN_TICK,
-} from "../protocol/limits.ts";
+import { ENGINE_LINK_VERSION, MAX_JOIN_TICK } from "../protocol/limits.ts";
 import { tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
 import { type Grants, SERVER_ROLE } from "../permissions/grants.ts";
-import { Rule, ruleOfCode } from "../permissions/rule.ts";
+import { Rule } from "../permissions/rule.ts";
 import { HASH_START } from "../replication/state_hash.ts";
 import type { ComponentValue } from "../replication/value.ts";
 import type { Connection, Stream } from "../transport/connection.ts";
@@ -392,7 +388,9 @@ export class ClientCore implements DriverCore {
     const { joined, clock, nowMs } = this.#state;
     if (joined === undefined) return this.#session.nextTimerMs(nowMs);
     const next = this.#slots.next(clock.timeAt(nowMs), joined.link.rttMs, this.#stateWaits);
-    return Math.min(joined.link.dueMs, nowMs + Math.max(0, clock.msUntil(next, nowMs)));
+    const slotMs = nowMs + Math.max(0, clock.msUntil(next, nowMs));
+    // An engine that flushes before each slot moves it on for ever: heartbeats and figures have a time of their own.
+    return Math.min(joined.link.dueMs, slotMs, this.#pingMs + ENGINE_HEARTBEAT_MS);
   }
 
   handleTimer(nowMs: number): void {

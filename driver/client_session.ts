@@ -199,7 +199,8 @@ export class ClientSession {
     const connection = this.#connection;
     this.#stage = "ended";
     this.#forgetConnection();
-    connection?.close(CloseCode.Normal, "bye");
+    // What waits on a stream may be lost when the connection ends; the code of its end says the same as the bye.
+    connection?.close(CloseCode.GoingAway, "");
   }
 
   #handleDatagram(connection: Connection, bytes: Uint8Array): void {

@@ -13,10 +13,7 @@ import {
 } from "../protocol/engine_messages.ts";
 import { NO_ENTITY } from "../protocol/entity_id.ts";
 import { Fault, faultName } from "../protocol/faults.ts";
-import {
-  ENGINE_LINK_VERSION,
-  MAX_CONTROL_BACKLOG_BYTES,
-} from "../protocol/limits.ts";
+import { ENGINE_LINK_VERSION, MAX_CONTROL_BACKLOG_BYTES } from "../protocol/limits.ts";
 import { SUBTICKS, tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
 import { type Grants, SERVER_ROLE } from "../permissions/grants.ts";
 import { createInterestResult, Interest } from "../replication/interest.ts";

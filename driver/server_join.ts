@@ -339,9 +339,11 @@ export class ServerJoin {
     const { peer } = half;
     if (peer !== undefined && this.#state.peers.get(peer.peer) === peer) {
       const { nowMs } = this.#state;
-      // A peer that means to go says bye first; everything else may be a network that comes back.
+      // A peer that means to go says so, by a bye or by this code; everything else may be a network that comes back.
       if (info.by === "local") this.#remove(peer, reasonOf(info), nowMs);
-      else this.#lose(peer, nowMs);
+      else if (info.by === "remote" && info.code === CloseCode.GoingAway) {
+        this.#remove(peer, "left", nowMs);
+      } else this.#lose(peer, nowMs);
     }
     this.#state.environment.wake();
   }
