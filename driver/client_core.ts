@@ -390,7 +390,7 @@ export class ClientCore implements DriverCore {
     const next = this.#slots.next(clock.timeAt(nowMs), joined.link.rttMs, this.#stateWaits);
     const slotMs = nowMs + Math.max(0, clock.msUntil(next, nowMs));
     // An engine that flushes before each slot moves it on for ever: heartbeats and figures have a time of their own.
-    return Math.min(joined.link.dueMs, slotMs, this.#pingMs + ENGINE_HEARTBEAT_MS);
+    return Math.min(joined.link.dueMs, slotMs, this.#watch.dueMs);
   }
 
   handleTimer(nowMs: number): void {

@@ -8,6 +8,7 @@ import { MAX_COMPONENTS, OVERRIDE_ECHO_MS } from "../protocol/limits.ts";
 import { type ComponentGrant } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
 import type { ComponentValue } from "../replication/value.ts";
+import type { SnapshotSender } from "../replication/snapshot_sender.ts";
 import { World } from "../replication/world.ts";
 import { EntityIdPool } from "../session/entity_ids.ts";
 import type { ClientState } from "./client_state.ts";
@@ -28,6 +29,10 @@ export class ClientOwn {
   readonly #sentTick: () => number;
   /** When the engine was told a value of the server for one of its own components, by entity and component; oldest first. */
   readonly #overrides = new Map<number, number>();
+  /** Entities ended here of which the server may not have heard: should the link break, the next one has to tell it. */
+  readonly #ended = new Set<EntityId>();
+  /** The newest link's. */
+  #sender: SnapshotSender | undefined;
   #world: World;
   /** Last sample time given to a batch. */
   #stamp = 0;
@@ -55,6 +60,8 @@ export class ClientOwn {
   reset(): void {
     this.#world = new World(this.#state.grants);
     this.#state.handles.clear();
+    this.#ended.clear();
+    this.#sender = undefined;
     this.#stamp = 0;
   }
 
@@ -62,8 +69,18 @@ export class ClientOwn {
   begin(entityIds: readonly EntityId[]): void {
     this.#fresh.clear();
     this.#ids.clear();
-    this.#ids.add(entityIds.filter((id) => !this.#world.isAlive(id)));
+    this.#settleEnded();
+    this.#ids.add(entityIds.filter((id) => !this.#world.isAlive(id) && !this.#ended.has(id)));
+    this.#sender = this.#state.joined?.sender;
+    for (const id of this.#ended) this.#sender?.assume(id);
     this.#world.forEachOwned(this.#state.peer, (id) => this.#view.adopt(id));
+  }
+
+  /** Forgets the ends that the server has acknowledged. */
+  #settleEnded(): void {
+    for (const id of this.#ended) {
+      if (this.#sender?.hasAckedDespawn(id) === true) this.#ended.delete(id);
+    }
   }
 
   /** More ids to spawn with. */
@@ -326,6 +343,10 @@ export class ClientOwn {
       // Nobody heard of it: the id is as good as new. Of one that an earlier link told of, the end has to be told over this one.
       if (this.#fresh.has(id)) this.#ids.add([id]);
       else joined.sender.assume(id);
+    }
+    if (joined?.sender.wasTold(id) === true) {
+      this.#settleEnded();
+      this.#ended.add(id);
     }
     this.#fresh.delete(id);
     if (isOwn) this.#world.despawn(id, this.#tick);

@@ -34,6 +34,11 @@ export class EngineWatch {
     this.#heardMs = nowMs;
   }
 
+  /** When the next heartbeat is due. */
+  get dueMs(): number {
+    return this.#pingMs + ENGINE_HEARTBEAT_MS;
+  }
+
   /** Time has passed; `gauge` sets the figures of the moment, when they are due. Returns why the engine is gone, if it is. */
   handleTimer(nowMs: number, gauge: () => void): EngineEnd | undefined {
     if (nowMs - this.#pingMs >= ENGINE_HEARTBEAT_MS) {

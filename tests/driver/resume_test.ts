@@ -2,6 +2,7 @@ import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { CloseCode } from "../../protocol/close_codes.ts";
 import { disagreements } from "../support/agreement.ts";
 import { avatarAt, driverGrants, poseAt } from "../support/driver_world.ts";
+import { HostileScene } from "../support/hostile_scene.ts";
 import { Pair, type PairNode } from "../support/pair.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 import type { ClientCore } from "../../driver/client_core.ts";
@@ -242,4 +243,32 @@ Deno.test("ServerCore gives a peer that comes back as many free ids as before", 
   assertEquals(pair.server.core.world.entityCount, 4);
   assert(handles.every((handle) => a!.engine.networkIdOf(handle) !== 0));
   assertEquals(disagreements(pair), []);
+});
+
+Deno.test("ClientCore tells after resuming what ended just before its connection broke", () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const scene = new HostileScene(seed);
+    const { pair, hostile } = scene;
+    const { engine } = hostile;
+    const before = pair.server.world.size;
+    const handles = [1, 2, 3, 4].map((level) => engine.spawn({ Badge: { level, by: 0 } }));
+    settle(pair);
+    for (const handle of handles.slice(1)) engine.despawn(handle);
+    engine.flush();
+    // Not sent yet, sent and lost on the way, or arrived and its acknowledgement lost.
+    pair.run(seed * 8);
+    scene.reconnect();
+    settle(pair, 1_500);
+    assertEquals(disagreements(pair), [], `seed ${seed}`);
+    assertEquals(pair.server.world.size, before + 1, `seed ${seed}`);
+    // And every id can be used again.
+    for (let i = 0; i < 10; i++) {
+      const handle = engine.spawn({ Badge: { level: 1, by: 0 } });
+      settle(pair, 200);
+      assert(engine.networkIdOf(handle) !== 0, `seed ${seed}, spawn ${i}`);
+      engine.despawn(handle);
+      settle(pair, 200);
+    }
+    assertEquals(pair.server.world.size, before + 1, `seed ${seed}`);
+  }
 });
