@@ -5,7 +5,11 @@ import type { ToDriver, ToEngine } from "../protocol/engine_messages.ts";
 import { CloseCode } from "../protocol/close_codes.ts";
 import { ChannelReader, encodePieceHeader, encodePreamble } from "../protocol/channel_frames.ts";
 import { Fault } from "../protocol/faults.ts";
-import { CHANNEL_WINDOW_BYTES, STREAM_STALL_MS } from "../protocol/limits.ts";
+import {
+  CHANNEL_WINDOW_BYTES,
+  MAX_CHANNEL_OPENS_PER_S,
+  STREAM_STALL_MS,
+} from "../protocol/limits.ts";
 import type { ChannelGrant, Grants } from "../permissions/grants.ts";
 import { type Gate, isNameOf } from "../permissions/gate.ts";
 import { Rule } from "../permissions/rule.ts";
@@ -40,6 +44,8 @@ export class ChannelRouter {
   /** One limiter a declaration and direction, keyed by peer. */
   readonly #limitsOut: RateLimiter[];
   readonly #limitsIn: RateLimiter[];
+  /** How often each peer opens channels, keyed by peer: every one is news for the engine. */
+  readonly #opens = new RateLimiter({ rateHz: MAX_CHANNEL_OPENS_PER_S, maxKeys: 0x10000 });
   #next = 1;
   #engineWritable = true;
 
@@ -217,7 +223,7 @@ export class ChannelRouter {
   /** A peer is gone: its channels end. */
   handlePeerGone(peer: number): void {
     for (const channel of this.#channels.ofPeer(peer)) this.#close(channel, "peer gone");
-    for (const limit of [...this.#limitsIn, ...this.#limitsOut]) limit.forget(peer);
+    for (const limit of [...this.#limitsIn, ...this.#limitsOut, this.#opens]) limit.forget(peer);
   }
 
   // ---- streams
@@ -290,10 +296,12 @@ export class ChannelRouter {
       ? Rule.Role
       : this.#channels.isFull(opener.peer, grant)
       ? Rule.ChannelCount
+      : !this.#opens.take(opener.peer, this.#events.now())
+      ? Rule.Rate
       : undefined;
     if (rule !== undefined) {
       this.#events.denied(opener.peer, rule, grant.id, true);
-      return Fault.Forbidden;
+      return rule === Rule.Rate ? Fault.Flood : Fault.Forbidden;
     }
     return this.#openTowardsEngine(opener, grant, fullName, stream);
   }

@@ -140,7 +140,7 @@ export class PeerLink {
 
   /** The path was measured by other means, before any acknowledgement came. */
   handleRtt(ms: number): void {
-    this.#sent.rtt.handleSample(ms);
+    this.#sent.rtt.assume(ms);
   }
 
   /** Newest tick up to which the peer's state has arrived, as far as its datagrams tell: what events wait for. */
@@ -213,7 +213,9 @@ export class PeerLink {
       this.#counters.add("net.otherEpochDatagrams");
       return undefined;
     }
-    const time = timeFromWire(header.tick, header.sub, tickOf(this.#newestTime));
+    // Around the present, not around the newest received: after a long silence that one is half the ring away.
+    const near = present === Infinity ? this.#newestTime : present;
+    const time = timeFromWire(header.tick, header.sub, tickOf(near));
     const aheadMs = (time - present) * 1000 / (SUBTICKS * this.#options.tickHz);
     if (time < 0 || aheadMs > MAX_TIME_AHEAD_MS) return this.#drop(Fault.OutOfRange, nowMs);
     const sections = readSections(reader);
@@ -239,7 +241,14 @@ export class PeerLink {
     if (sections.snapshot !== undefined) {
       const section = new Reader(sections.snapshot);
       snapshot = this.#receiver.decode(section, tickOf(time));
-      if (snapshot === undefined) return this.#drop(section.fault ?? Fault.NonCanonical, nowMs);
+      if (snapshot === undefined) {
+        if (section.fault === Fault.WrongEpoch) {
+          // It crossed a change of role or ownership on its way: ordinary, repeated by its sender, and nobody's fault.
+          this.#counters.add("net.otherGrantEpochDatagrams");
+          return undefined;
+        }
+        return this.#drop(section.fault ?? Fault.NonCanonical, nowMs);
+      }
       this.#receiver.commit(snapshot);
     }
     const asksForAck = sections.snapshot !== undefined || sections.voice !== undefined ||
@@ -341,7 +350,9 @@ export class PeerLink {
     const bytes = w.finish();
     this.#sent.add(sequence, nowMs, bytes.length, hasSections);
     this.#sentTick = Math.max(this.#sentTick, tickOf(time));
-    this.#budgetBytes -= bytes.length;
+    // Voice and messages may overdraw the budget of state by one slot; a deeper debt would silence state long after they ended.
+    const { bytesPerSecond, tickHz } = this.#options;
+    this.#budgetBytes = Math.max(this.#budgetBytes - bytes.length, -bytesPerSecond / tickHz);
     this.#counters.add("net.bytesOut", bytes.length);
     this.#counters.add("net.datagramsOut");
     if (!this.#connection.sendDatagram(bytes)) this.#counters.add("net.sendDropped");

@@ -261,11 +261,25 @@ export class ServerJoin {
     nowMs: number,
     introduce: (peer: number) => void = () => {},
   ): void {
-    const entry = this.#state.roster.add(role, nowMs);
+    const { roster } = this.#state;
+    let entry = roster.add(role, nowMs);
+    if (entry === undefined && this.#giveUpEmptyPlace(nowMs)) entry = roster.add(role, nowMs);
     if (entry === undefined) return this.#refuse(half, CloseCode.Full, "the world is full");
     introduce(entry.peer);
     const place = { role, freeIds: new Set<EntityId>(), sender: undefined };
     this.#admit(half, entry.peer, place, false, nowMs);
+  }
+
+  /** Gives up the place that was lost longest and has nothing in the world: who is here now comes before who left no trace. */
+  #giveUpEmptyPlace(nowMs: number): boolean {
+    const { lost, world } = this.#state;
+    for (const [peerId, place] of lost) {
+      if (world.countOwned(peerId) > 0) continue;
+      lost.delete(peerId);
+      this.#forget(peerId, place.freeIds, "its place was needed", nowMs);
+      return true;
+    }
+    return false;
   }
 
   /** The place of a peer that proved to be the same: lost, or still held by a connection that died without a word. */

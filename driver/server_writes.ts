@@ -9,7 +9,12 @@ import type { ComponentGrant } from "../permissions/grants.ts";
 import { RateLimiter } from "../permissions/rate_limiter.ts";
 import type { DecodedSnapshot, SnapshotEntry } from "../replication/snapshot_receiver.ts";
 import { setNeutral } from "../replication/quantise.ts";
-import { type ComponentValue, copyFields, createValue } from "../replication/value.ts";
+import {
+  changedFields,
+  type ComponentValue,
+  copyFields,
+  createValue,
+} from "../replication/value.ts";
 import { clampSampleTime } from "./sample_time.ts";
 import type { ServerPeer } from "./server_peer.ts";
 import type { ServerState } from "./server_state.ts";
@@ -127,7 +132,7 @@ export class ServerWrites {
         const received = this.#received[c]!;
         const held = receiver.read(id, c, received);
         this.#add(id, c, held, received, receiver.timeOf(id, c), peer, time);
-        sender.markSynced(id, c);
+        this.#settleSpawned(peer, id, c, held, nowMs);
         // The first value spends from the same allowance as every later one.
         this.#limits[c]!.take(entitySlot(id), nowMs);
       }
@@ -153,21 +158,38 @@ export class ServerWrites {
     }
   }
 
+  /** The peer has what it spawned with, unless this host keeps a part of it out: then it is told, and put right. */
+  #settleSpawned(peer: ServerPeer, id: EntityId, c: number, held: number, nowMs: number): void {
+    const { gate, grants } = this.#state;
+    peer.sender.markSynced(id, c);
+    const component = grants.components[c]!;
+    const kept = held & component.writeMasks[peer.role]! &
+      ~gate.writeMask(c, peer.role, true, "in");
+    if (kept === 0) return;
+    this.#deny(peer, Rule.Host, component, kept, id, nowMs);
+    peer.sender.putRight(id, c);
+  }
+
   #applyValue(peer: ServerPeer, entry: SnapshotEntry, time: TimelineTime, nowMs: number): void {
     const { world, gate, grants, outbox } = this.#state;
     const { id, component: c } = entry;
     if (!world.isAlive(id)) return;
     const component = grants.components[c]!;
     const isOwner = world.owner(id) === peer.peer;
-    const fields = entry.held & component.writeMasks[peer.role]!;
+    const passing = gate.writeMask(c, peer.role, isOwner, "in");
+    const fields = entry.held & passing;
     const decision = gate.decideWrite({
       component: c,
-      mask: fields === 0 ? entry.mask : fields,
+      mask: entry.mask,
       roleIndex: peer.role,
       isOwner,
       direction: "in",
     });
-    if (!decision.allowed) return this.#refuse(peer, decision.rule, entry, nowMs);
+    // Fields that this host alone keeps out do not keep the others out.
+    if (!decision.allowed && (decision.rule !== Rule.Host || fields === 0)) {
+      return this.#refuse(peer, decision.rule, entry, nowMs);
+    }
+    const isCut = !decision.allowed && this.#differs(entry, entry.mask & ~passing);
     // An override stands until its owner has acknowledged it; only then do the owner's writes count again.
     const isKnown = world.hasComponent(id, c);
     if (entry.epoch !== world.epoch(id) || (isKnown && !peer.sender.isAcked(id, c))) {
@@ -190,12 +212,23 @@ export class ServerWrites {
     if (!isKnown) {
       this.#add(id, c, entry.held, entry.value, entry.time, peer, time);
       peer.sender.markSynced(id, c);
+      if (isCut) this.#refuse(peer, Rule.Host, entry, nowMs);
       return;
     }
     const sampled = clampSampleTime(entry.time, time, grants.tickHz);
-    if (world.write(id, c, fields, entry.value, this.#tick, sampled) === 0) return;
-    peer.sender.markSynced(id, c);
-    outbox.markValue(id, c);
+    if (world.write(id, c, fields, entry.value, this.#tick, sampled) !== 0) {
+      peer.sender.markSynced(id, c);
+      outbox.markValue(id, c);
+    }
+    if (isCut) this.#refuse(peer, Rule.Host, entry, nowMs);
+  }
+
+  /** Whether any of these fields of an entry is another than the world's: an absolute value repeats those that were put right. */
+  #differs(entry: SnapshotEntry, mask: number): boolean {
+    const { world, grants } = this.#state;
+    const present = this.#whole[entry.component]!;
+    if (!world.read(entry.id, entry.component, present)) return true;
+    return changedFields(grants.components[entry.component]!, entry.value, present, mask) !== 0;
   }
 
   /** Adds a component with the fields that the peer gave and may write; the others are neutral. */
@@ -208,11 +241,12 @@ export class ServerWrites {
     peer: ServerPeer,
     time: TimelineTime,
   ): void {
-    const { world, grants, outbox } = this.#state;
+    const { world, gate, grants, outbox } = this.#state;
     const component = grants.components[c]!;
     const whole = this.#whole[c]!;
     setNeutral(component, whole);
-    copyFields(component, received, whole, held & component.writeMasks[peer.role]!);
+    // The world's rights and this host's: what either denies stays neutral.
+    copyFields(component, received, whole, held & gate.writeMask(c, peer.role, true, "in"));
     world.addComponent(
       id,
       c,

@@ -374,3 +374,5 @@ export const RECONNECT_FIRST_MS = 250;
 export const RECONNECT_MAX_MS = 5_000;
 /** Time, ms, that a client keeps its datagrams' arrival away from the server's tick, before and after: timers and paths jitter as much. */
 export const SEND_GUARD_MS = 3;
+/** Channels a second that one peer may open: scripts open a handful when they start; each is two messages to the engine. */
+export const MAX_CHANNEL_OPENS_PER_S = 10;

@@ -40,6 +40,15 @@ export class RttEstimator {
     return Math.max(MIN_LOSS_TIME_MS, LOSS_TIME_FACTOR * Math.max(this.#smoothed, this.#latest));
   }
 
+  /** Assumes another time than `INITIAL_RTT_MS` until the first sample: what a handshake took, which may hold retransmissions. */
+  assume(ms: number): void {
+    if (this.#samples > 0 || !(ms >= 0) || ms === Infinity) return;
+    this.#latest = ms;
+    this.#smoothed = ms;
+    this.#variation = ms / 2;
+    this.#min = ms;
+  }
+
   /** Takes a sample in ms; one that is negative or not finite is ignored. */
   handleSample(ms: number): void {
     if (!(ms >= 0) || ms === Infinity) return;

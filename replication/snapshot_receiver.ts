@@ -94,7 +94,11 @@ export class SnapshotReceiver {
   /** Holds what the last `decode` returned. From then on the other end may refer to it. */
   commit(decoded: DecodedSnapshot): void {
     const held = this.#held;
-    held.newestTick = Math.max(held.newestTick, decoded.tick);
+    if (decoded.tick > held.newestTick) {
+      held.newestTick = decoded.tick;
+      // What no sender may refer to any more is freed, also where nothing new comes.
+      for (const store of held.stores) store.expire(decoded.tick);
+    }
     for (let i = 0; i < decoded.count; i++) {
       const entry = decoded.entries[i]!;
       if (entry.kind === "header") this.#commitHeader(entry, decoded.tick);

@@ -59,7 +59,7 @@ for (const end of ["server", "client"] as const) {
       const { counters } = end === "server" ? scene.pair.server.core : scene.hostile.core;
       for (const wants of WANTED) {
         const before = faultsOf(counters);
-        sweep(scene, end, scene.capture(end, wants), 0.25, scene.prng);
+        sweep(scene, end, scene.capture(end, wants), 0.15, scene.prng);
         const faults = faultsOf(counters) - before;
         assert(faults > 20, `seed ${seed}: ${faults} faults`);
         scene.reconnect();

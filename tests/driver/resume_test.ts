@@ -256,7 +256,8 @@ Deno.test("ClientCore tells after resuming what ended just before its connection
     for (const handle of handles.slice(1)) engine.despawn(handle);
     engine.flush();
     // Not sent yet, sent and lost on the way, or arrived and its acknowledgement lost.
-    pair.run(seed * 8);
+    if (seed % 2 === 0) pair.links.get(hostile)!.change({ lossRate: 1 }, seed % 4 ? "up" : "down");
+    pair.run(seed % 2 === 0 ? 60 : seed - 1);
     scene.reconnect();
     settle(pair, 1_500);
     assertEquals(disagreements(pair), [], `seed ${seed}`);

@@ -41,3 +41,16 @@ Deno.test("`smoothedMs` stays between the extremes, when samples are random", ()
     ),
   );
 });
+
+Deno.test("`assume()` holds until the first sample, and leaves no trace in what follows", () => {
+  const rtt = new RttEstimator();
+  rtt.assume(440);
+  assertEquals([rtt.smoothedMs, rtt.varMs, rtt.latestMs, rtt.hasSample], [440, 220, 440, false]);
+  rtt.handleSample(40);
+  assertEquals([rtt.smoothedMs, rtt.varMs, rtt.minMs, rtt.hasSample], [40, 20, 40, true]);
+  rtt.assume(10);
+  assertEquals([rtt.smoothedMs, rtt.minMs], [40, 40]);
+  const other = new RttEstimator();
+  for (const bad of [NaN, -1, Infinity]) other.assume(bad);
+  assertEquals(other.smoothedMs, new RttEstimator().smoothedMs);
+});
