@@ -137,7 +137,7 @@ Deno.test("ServerCore drops each datagram that is not of this world, this moment
     ],
     [
       "another grant epoch",
-      "fault.WrongEpoch",
+      "net.otherGrantEpochDatagrams",
       () =>
         raw.datagram({ snapshot: aliveHeaders((grantEpoch + 1) & 0xff, [entityIds[0]!], peer) }),
     ],
