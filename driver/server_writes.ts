@@ -116,7 +116,7 @@ export class ServerWrites {
   /** Spawns every pending entity whose declared components have all arrived, and gives up those that wait too long. */
   finishSpawns(peer: ServerPeer, time: TimelineTime, nowMs: number): void {
     const state = this.#state;
-    const { receiver, sender } = peer;
+    const { receiver } = peer;
     for (const [id, pending] of peer.pendingSpawns) {
       const isWhole = pending.components.every((c) => receiver.newestTick(id, c) >= 0);
       const rule = isWhole ? this.#spawnRule(peer, pending.components) : Rule.Format;
