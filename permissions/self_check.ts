@@ -99,7 +99,7 @@ export function probesOutside(
   }
   for (const path of ["/lib", "/usr/lib", files.folder]) probes.push({ name: "ffi", path });
   for (
-    const host of ["jsr.io:443", "deno.land:443", "esm.sh:443", "raw.githubusercontent.com:443"]
+    const host of ["deno.land:443", "raw.githubusercontent.com:443", "example.com:443"]
   ) {
     probes.push({ name: "import", host });
   }
