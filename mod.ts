@@ -10,6 +10,7 @@
  */
 
 export * from "./engine/mod.ts";
+export { type Adjustment, Adjustments } from "./permissions/adjustments.ts";
 export { compileGrants } from "./permissions/compile.ts";
 export * from "./permissions/deno_flags.ts";
 export * from "./permissions/gate.ts";

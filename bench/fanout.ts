@@ -4,7 +4,7 @@
 import type { Options, OptionSpec } from "../driver/arguments.ts";
 import { CommandError, ExitCode } from "../driver/exit_codes.ts";
 import { launchDriver, type LaunchedDriver } from "../driver/launcher.ts";
-import { listenForDriver, ReferenceWorld } from "../engine/mod.ts";
+import { type EngineCallbacks, listenForDriver, ReferenceWorld } from "../engine/mod.ts";
 import { AVATAR_HZ, fanoutManifest } from "./fanout_manifest.ts";
 import { LoadFleet } from "./load_fleet.ts";
 import { readCpuSeconds, readResidentMb } from "./proc_stat.ts";
@@ -225,7 +225,7 @@ function round(value: number, digits: number): number {
 }
 
 /** The server's engine: it only listens, and hands on what its driver says. */
-interface ServerEngine {
+export interface ServerEngine {
   /** Pin and address, once the driver listens. */
   readonly joined: Promise<{ pin: string; listen: string }>;
   /** Rejects when the server can no longer be measured. */
@@ -236,7 +236,12 @@ interface ServerEngine {
   close(): Promise<void>;
 }
 
-async function startEngine(folder: string, manifest: string): Promise<ServerEngine> {
+/** Starts it; `callbacks` hear what it has no use for itself. */
+export async function startEngine(
+  folder: string,
+  manifest: string,
+  callbacks: EngineCallbacks = {},
+): Promise<ServerEngine> {
   const joined = Promise.withResolvers<{ pin: string; listen: string }>();
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {});
@@ -248,6 +253,7 @@ async function startEngine(folder: string, manifest: string): Promise<ServerEngi
     world: new ReferenceWorld(),
     flushIntervalMs: 1000 / AVATAR_HZ,
     callbacks: {
+      ...callbacks,
       onDriverReady: (hello) => pin = hello.certificateHash,
       onJoined: ({ listen }) => joined.resolve({ pin, listen }),
       onDriverRefused: (reason) => failed.reject(new Error(reason)),
@@ -270,7 +276,7 @@ async function startEngine(folder: string, manifest: string): Promise<ServerEngi
 }
 
 /** What `promise` gives, or an error with this reason after `ms`. */
-async function within<T>(ms: number, reason: string, promise: Promise<T>): Promise<T> {
+export async function within<T>(ms: number, reason: string, promise: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${reason} after ${ms / 1000} s`)), ms);

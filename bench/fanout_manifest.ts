@@ -12,9 +12,9 @@ export type FanoutHost =
   /** `connect` is the server's `host:port`. */
   | { readonly role: "client"; readonly connect: string };
 
-/** The manifest as JSON text. @param n Clients that the world has room for. */
-export function fanoutManifest(n: number, host: FanoutHost): string {
-  const world = {
+/** The `world` part. @param n Clients that the world has room for. */
+export function fanoutWorld(n: number): Record<string, unknown> {
+  return {
     name: "fan-out",
     tickHz: AVATAR_HZ,
     maxEntities: Math.max(64, 2 * n),
@@ -45,8 +45,22 @@ export function fanoutManifest(n: number, host: FanoutHost): string {
       spawn: { roles: ["player"], maxPerPeer: 1 },
     }],
   };
+}
+
+/** The manifest as JSON text. @param n Clients that the world has room for. */
+export function fanoutManifest(n: number, host: FanoutHost): string {
+  return manifestText(fanoutWorld(n), n, host);
+}
+
+/** A manifest with this `world` part, for at most `n` peers. */
+export function manifestText(world: unknown, n: number, host: FanoutHost): string {
   const side = host.role === "server"
-    ? { role: "server", listen: "127.0.0.1:0", certificate: { mode: "development" } }
+    ? {
+      role: "server",
+      listen: "127.0.0.1:0",
+      certificate: { mode: "development" },
+      limits: { memoryMb: 512 + 10 * n },
+    }
     : { role: "client", connect: [host.connect] };
   return JSON.stringify({ world, host: { engineSocket: "engine.sock", ...side } }, undefined, 2);
 }

@@ -18,15 +18,19 @@ export interface LoadResult {
   readonly delays: Latency;
 }
 
+/** What one process counted between `begin` and `end`. */
+type LoadCount = Extract<LoadReport, { kind: "result" }>;
+
 /** One load process. */
 class Worker {
   readonly ready: Promise<void>;
-  readonly result: Promise<Extract<LoadReport, { kind: "result" }>>;
   /** Rejects when the process ends or loses a connection before it was told to quit. */
   readonly broken: Promise<never>;
   readonly #process: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
   #isQuitting = false;
+  /** Takes the next result. */
+  #give: (result: LoadCount) => void = () => {};
 
   constructor(order: LoadOrder) {
     const module = new URL("./load_process.ts", import.meta.url);
@@ -47,13 +51,12 @@ class Worker {
     }).spawn();
     this.#input = this.#process.stdin.getWriter();
     const ready = Promise.withResolvers<void>();
-    const result = Promise.withResolvers<Extract<LoadReport, { kind: "result" }>>();
     const broken = Promise.withResolvers<never>();
-    [this.ready, this.result, this.broken] = [ready.promise, result.promise, broken.promise];
+    [this.ready, this.broken] = [ready.promise, broken.promise];
     broken.promise.catch(() => {});
     this.#listen((report) => {
       if (report.kind === "ready") ready.resolve();
-      else if (report.kind === "result") result.resolve(report);
+      else if (report.kind === "result") this.#give(report);
       else broken.reject(new Error(`a client of the load lost its connection: ${report.reason}`));
     }).then(() => {
       if (!this.#isQuitting) broken.reject(new Error("a load process ended too early"));
@@ -64,7 +67,19 @@ class Worker {
     return this.#process.pid;
   }
 
-  async say(word: "begin" | "end"): Promise<void> {
+  /** Counting begins. */
+  async begin(): Promise<void> {
+    await this.#say("begin");
+  }
+
+  /** Counting ends; what was counted. */
+  async end(): Promise<LoadCount> {
+    const result = new Promise<LoadCount>((give) => this.#give = give);
+    await this.#say("end");
+    return await result;
+  }
+
+  async #say(word: string): Promise<void> {
     await this.#input.write(new TextEncoder().encode(`${word}\n`));
   }
 
@@ -86,7 +101,7 @@ class Worker {
   }
 }
 
-/** All load processes of one run. Order of calls: `ready`, `begin`, `end`, `quit`; a lost connection rejects the call it meets. */
+/** All load processes of one run. Order of calls: `ready`, any number of `begin` and `end`, `quit`; a lost connection rejects the call it meets. */
 export class LoadFleet {
   readonly #workers: Worker[];
 
@@ -116,15 +131,12 @@ export class LoadFleet {
 
   /** Counting begins. */
   async begin(): Promise<void> {
-    await this.#each((worker) => worker.say("begin"));
+    await this.#each((worker) => worker.begin());
   }
 
   /** Counting ends. */
   async end(): Promise<LoadResult> {
-    const results = await this.#each(async (worker) => {
-      await worker.say("end");
-      return await worker.result;
-    });
+    const results = await this.#each((worker) => worker.end());
     const delays = new Latency();
     for (const result of results) delays.addPairs(result.delays);
     const sum = (key: "updates" | "poses" | "bytesIn" | "datagramsIn") =>

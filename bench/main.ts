@@ -4,7 +4,9 @@
 import { type CommandSpec, type Options, parseArguments } from "../driver/arguments.ts";
 import { CommandError, ExitCode } from "../driver/exit_codes.ts";
 import { FANOUT_OPTIONS, runFanout } from "./fanout.ts";
+import { FLOOD_OPTIONS, runFlood } from "./flood.ts";
 import { GATE_OPTIONS, runGate } from "./gate.ts";
+import { HANDSHAKE_OPTIONS, runHandshake } from "./handshake.ts";
 
 const PROGRAM = "deno task bench --";
 
@@ -21,12 +23,31 @@ const BENCHMARKS: readonly (CommandSpec & { readonly body: Body })[] = [
     body: runFanout,
   },
   {
+    name: "flood",
+    summary: "what one joined peer that floods costs the others, and what becomes of it",
+    details:
+      "A real server driver under its manifest's rights, 8 clients with an avatar each, a ninth at 1.2 times its rates in " +
+      "bursts, and an attacker in a process of its own.",
+    options: FLOOD_OPTIONS,
+    examples: ["flood", "flood --runs 1 --seconds 3"],
+    body: runFlood,
+  },
+  {
     name: "gate",
     summary: "what a permission decision costs, and its share of encoding a busy scene",
     details: "One process, no network: 500 entities, 100 viewers with 100 in view, 8 roles.",
     options: GATE_OPTIONS,
     examples: ["gate", "gate --runs 15"],
     body: runGate,
+  },
+  {
+    name: "handshake",
+    summary: "what a server sends to addresses that have proved nothing",
+    details:
+      "One process: forged first datagrams of QUIC to a real listener, and no answers to it.",
+    options: HANDSHAKE_OPTIONS,
+    examples: ["handshake", "handshake --n 1000"],
+    body: runHandshake,
   },
 ];
 
@@ -43,7 +64,7 @@ function overview(): string {
     `Usage: ${PROGRAM} NAME [options]`,
     "",
     "Benchmarks:",
-    ...[...BENCHMARKS, HELP].map(({ name, summary }) => `  ${name.padEnd(8)}  ${summary}`),
+    ...[...BENCHMARKS, HELP].map(({ name, summary }) => `  ${name.padEnd(9)}  ${summary}`),
     "",
     `${PROGRAM} NAME --help tells more; bench/README.md explains each figure.`,
   ].join("\n");

@@ -30,6 +30,8 @@ export interface ChannelEvents {
   denied(peer: number, rule: Rule, channelId: number, remote: boolean): void;
   /** A peer broke the protocol on a stream. */
   violation(peer: number, fault: Fault): void;
+  /** A peer's stream brought bytes; false: it waits for `handlePeerReadable`. Left out: none does. */
+  mayGoOn?(peer: number, bytes: number): boolean;
 }
 
 const OWN_NUMBER_BIT = 0x8000_0000;
@@ -64,6 +66,13 @@ export class ChannelRouter {
   /** Channels open now. */
   get openCount(): number {
     return this.#channels.size;
+  }
+
+  /** Bytes that wait for a peer to take them, on its channels. */
+  bufferedBytes(peer: number): number {
+    let bytes = 0;
+    for (const { stream } of this.#channels.ofPeer(peer)) bytes += stream?.bufferedBytes ?? 0;
+    return bytes;
   }
 
   // ---- from the engine
@@ -220,6 +229,15 @@ export class ChannelRouter {
     });
   }
 
+  /** The peer's streams may be read again. */
+  handlePeerReadable(peer: number): void {
+    for (const channel of this.#channels.ofPeer(peer)) {
+      if (!channel.throttled) continue;
+      channel.throttled = false;
+      this.#repause(channel);
+    }
+  }
+
   /** A peer is gone: its channels end. */
   handlePeerGone(peer: number): void {
     for (const channel of this.#channels.ofPeer(peer)) this.#close(channel, "peer gone");
@@ -258,7 +276,12 @@ export class ChannelRouter {
     stream.setHandler({
       handleData: (bytes) => {
         const fault = intake.handleData(bytes);
-        if (fault !== undefined) fail(fault);
+        if (fault !== undefined) return fail(fault);
+        const peer = channel?.peer ?? opener;
+        if (peer === undefined || this.#events.mayGoOn?.(peer.peer, bytes.length) !== false) return;
+        if (channel === undefined || !this.#channels.has(channel)) return;
+        channel.throttled = true;
+        this.#repause(channel);
       },
       handleEnd: () => {
         const fault = intake.handleEnd();
@@ -319,7 +342,7 @@ export class ChannelRouter {
   }
 
   #repause(channel: Channel): void {
-    const paused = channel.engineWindow <= 0 || !this.#engineWritable;
+    const paused = channel.engineWindow <= 0 || channel.throttled || !this.#engineWritable;
     if (paused === channel.paused) return;
     channel.paused = paused;
     channel.stream?.pause(paused);
@@ -328,40 +351,56 @@ export class ChannelRouter {
   // ---- rights
 
   #mayUse(grant: ChannelGrant, peer: ChannelPeer): boolean {
-    const out = (grant.sendRoles & (1 << peer.localRole)) !== 0 &&
-      (grant.receiveRoles & (1 << peer.remoteRole)) !== 0 && grant.hostSend;
-    const into = (grant.sendRoles & (1 << peer.remoteRole)) !== 0 &&
-      (grant.receiveRoles & (1 << peer.localRole)) !== 0 && grant.hostReceive;
-    return out || into;
+    return this.#whyNot(grant, peer, "out") === undefined ||
+      this.#whyNot(grant, peer, "in") === undefined;
+  }
+
+  /** Why no message may go this way over a channel between this end and the peer. */
+  #whyNot(grant: ChannelGrant, peer: ChannelPeer, direction: "in" | "out"): Rule | undefined {
+    const { localRole, remoteRole } = peer;
+    const [sender, receiver] = direction === "out"
+      ? [localRole, remoteRole]
+      : [remoteRole, localRole];
+    const question = { channel: grant.index, direction, bytes: 0 } as const;
+    const sent = this.#gate.decideChannel({ ...question, op: "send", roleIndex: sender });
+    if (!sent.allowed) return sent.rule;
+    const received = this.#gate.decideChannel({
+      ...question,
+      op: "receive",
+      roleIndex: receiver,
+    });
+    return received.allowed ? undefined : received.rule;
   }
 
   /** Why the engine may not begin a message now. */
   #whyNotOut({ grant, peer }: Channel, nowMs: number): Rule | undefined {
-    const question = { channel: grant.index, direction: "out", bytes: 0 } as const;
-    const sent = this.#gate.decideChannel({ ...question, op: "send", roleIndex: peer.localRole });
-    if (!sent.allowed) return sent.rule;
-    const roleIndex = peer.remoteRole;
-    const received = this.#gate.decideChannel({ ...question, op: "receive", roleIndex });
-    if (!received.allowed) return received.rule;
+    const rule = this.#whyNot(grant, peer, "out");
+    if (rule !== undefined) return rule;
     return this.#limitsOut[grant.index]!.take(peer.peer, nowMs) ? undefined : Rule.Rate;
   }
 
   /** Whether a peer may begin a message now; a refusal is reported. */
   #acceptIn(grant: ChannelGrant, peer: ChannelPeer, nowMs: number): boolean {
-    const question = { channel: grant.index, direction: "in", bytes: 0 } as const;
-    const sent = this.#gate.decideChannel({ ...question, op: "send", roleIndex: peer.remoteRole });
-    const roleIndex = peer.localRole;
-    const received = this.#gate.decideChannel({ ...question, op: "receive", roleIndex });
-    const rule = !sent.allowed
-      ? sent.rule
-      : !received.allowed
-      ? received.rule
-      : !this.#limitsIn[grant.index]!.take(peer.peer, nowMs)
-      ? Rule.Rate
-      : undefined;
+    const rule = this.#whyNot(grant, peer, "in") ??
+      (this.#limitsIn[grant.index]!.take(peer.peer, nowMs) ? undefined : Rule.Rate);
     if (rule === undefined) return true;
     this.#events.denied(peer.peer, rule, grant.id, true);
     return false;
+  }
+
+  /** The role at one end has changed: channels that may not be used any more end, and so do messages that may not go on. */
+  judgeAgain(peer: number): void {
+    for (const channel of this.#channels.ofPeer(peer)) {
+      const { grant, stream } = channel;
+      const isCut =
+        (channel.outBytes > 0 && this.#whyNot(grant, channel.peer, "out") !== undefined) ||
+        (channel.inStarted && !channel.inRefused &&
+          this.#whyNot(grant, channel.peer, "in") !== undefined);
+      if (!isCut && this.#mayUse(grant, channel.peer)) continue;
+      stream?.reset(CloseCode.ChannelClosed);
+      this.#counters.add("channel.closedByRole");
+      this.#close(channel, "the role may not use it any more");
+    }
   }
 
   #refuseOut(channel: Channel, rule: Rule): void {

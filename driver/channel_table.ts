@@ -39,6 +39,8 @@ export interface Channel {
   /** Bytes that may still go to the engine before it grants more. */
   engineWindow: number;
   paused: boolean;
+  /** Its peer has used up what streams may bring in this tick. */
+  throttled: boolean;
   /** Bytes taken from the engine that are not credited back yet, because the stream is full. */
   owedCredit: number;
 }
@@ -104,6 +106,7 @@ export class ChannelTable {
       inStarted: false,
       engineWindow: CHANNEL_WINDOW_BYTES,
       paused: false,
+      throttled: false,
       owedCredit: 0,
     };
     const { peer } = fixed.peer;

@@ -13,6 +13,7 @@ import { type Options, parseArguments } from "./arguments.ts";
 import { CommandError, ExitCode } from "./exit_codes.ts";
 import { commandHelp, COMMANDS, overview } from "./help.ts";
 import { launchDriver, shellLine, startCommand, waitForDriver } from "./launcher.ts";
+import { assertMemory, memoryBudget, memoryTable } from "./memory_budget.ts";
 import { readManifestFile } from "./manifest_file.ts";
 
 /** Version of this program. */
@@ -65,7 +66,9 @@ const COMMAND_BODIES: Readonly<Record<string, CommandBody>> = {
     const now = readCompiled(options.text("manifest"));
     const against = options.text("against");
     if (against === "") {
-      out(summarize(now.manifest, now.grants));
+      const budget = memoryBudget(now.grants, now.manifest.host);
+      out([summarize(now.manifest, now.grants), "", ...memoryTable(budget)].join("\n"));
+      assertMemory(budget);
       return ExitCode.Ok;
     }
     const added = addedRights(readCompiled(against), now);

@@ -12,6 +12,7 @@ import {
 } from "../protocol/engine_messages.ts";
 import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
 import { ENGINE_LINK_VERSION, MAX_JOIN_TICK } from "../protocol/limits.ts";
+import { LogCode } from "../protocol/log_codes.ts";
 import { tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
 import { type Grants, SERVER_ROLE } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
@@ -20,7 +21,7 @@ import type { ComponentValue } from "../replication/value.ts";
 import type { Connection, Stream } from "../transport/connection.ts";
 import { ChannelRouter } from "./channel_router.ts";
 import type { ChannelPeer } from "./channel_table.ts";
-import { handleControl } from "./client_control.ts";
+import { handleControl, takeAdjustments, tellAdjustments } from "./client_control.ts";
 import { openClientLink } from "./client_link.ts";
 import { ClientOwn } from "./client_own.ts";
 import { ClientSession } from "./client_session.ts";
@@ -32,6 +33,8 @@ import type { CoreEnvironment, DriverCore, HelloFacts } from "./core.ts";
 import type { Counters } from "./counters.ts";
 import { EngineWatch } from "./engine_watch.ts";
 import { ExitCode } from "./exit_codes.ts";
+import { answerLog, logStart, logWelcome } from "./log_reports.ts";
+import type { LogOptions } from "./log_ring.ts";
 import { nodesOf } from "./nodes.ts";
 import { SendSlots } from "./send_slots.ts";
 import { refusalOf } from "./welcome_check.ts";
@@ -46,6 +49,8 @@ export interface ClientCoreOptions {
   readonly pin: string;
   /** The manifest names a certificate authority, so that connecting without a pin is checked too. */
   readonly hasAuthority?: boolean;
+  /** What this host keeps of its log. */
+  readonly log?: LogOptions;
 }
 
 /** Core of the `client` role; see {@linkcode DriverCore} for the order of calls. */
@@ -75,7 +80,7 @@ export class ClientCore implements DriverCore {
         return owner === state.peer ? SERVER_PEER : owner;
       },
       epochOf: (id) => this.#own.isOwn(id) ? this.#own.world.epoch(id) : this.#view.epochOf(id),
-    });
+    }, options.log);
     this.#state = state;
     this.#watch = new EngineWatch(state.outbox, state.counters);
     this.#slots = new SendSlots(grants.tickHz);
@@ -103,7 +108,12 @@ export class ClientCore implements DriverCore {
       },
       violation: (_peer, fault) => state.joined?.link.countFault(fault, state.nowMs),
     }, state.counters);
-    const parts = { state, own: this.#own, signals: this.#signals };
+    const parts = {
+      state,
+      own: this.#own,
+      signals: this.#signals,
+      roleChanged: () => this.#channels.judgeAgain(SERVER_PEER),
+    };
     this.#session = new ClientSession(state, {
       accepted: (message, connection, control, joinMs) =>
         this.#handleAccepted(message, connection, control, joinMs),
@@ -120,6 +130,7 @@ export class ClientCore implements DriverCore {
   hello(facts: HelloFacts): ToEngine {
     const { grants, handles } = this.#state;
     handles.startAt(facts.boot);
+    logStart(this.#state, "client", facts);
     return {
       kind: "hello",
       linkVersion: ENGINE_LINK_VERSION,
@@ -200,6 +211,7 @@ export class ClientCore implements DriverCore {
       case "channelClose":
         return this.#channels.handleEngineClose(message);
       case "setRole":
+      case "setGrants":
       case "transfer":
       case "kick":
         return state.deny(Rule.Authority, "component", 0, 0, NO_ENTITY, state.peer);
@@ -213,6 +225,8 @@ export class ClientCore implements DriverCore {
         return this.#session.handleSigned(message, nowMs);
       case "resend":
         return this.#own.resend(message.pairs);
+      case "readLog":
+        return answerLog(state, message, nowMs);
       case "ping":
         return state.push({ kind: "pong", time: message.time });
       case "pong":
@@ -221,6 +235,9 @@ export class ClientCore implements DriverCore {
   }
 
   handleEngineWritable(writable: boolean): void {
+    if (this.#watch.isWritable && !writable) {
+      this.#state.log.write(LogCode.EngineSlow, this.#state.nowMs);
+    }
     this.#watch.isWritable = writable;
     this.#channels.handleEngineWritable(writable);
   }
@@ -247,6 +264,7 @@ export class ClientCore implements DriverCore {
       const id = message.entities[i + 1]!;
       if (handle !== 0 && entitySlot(id) !== 0) state.handles.bind(handle, id);
     }
+    logWelcome(state, message, nowMs);
     this.#session.begin(order, message.resume, nowMs);
   }
 
@@ -323,6 +341,7 @@ export class ClientCore implements DriverCore {
     const role = grants.roles.find((r) => r.id === message.roleId && r.index !== SERVER_ROLE);
     if (role === undefined || message.peer === SERVER_PEER) return false;
     if (tickOf(message.time) > MAX_JOIN_TICK) return false;
+    if (!takeAdjustments(state, message.adjustments)) return false;
     state.role = role.index;
     state.peer = message.peer;
     state.clock.handleJoin(message.time, nowMs, joinMs);
@@ -332,10 +351,14 @@ export class ClientCore implements DriverCore {
       this.#slots.reset();
       this.#signals.reset();
     }
+    this.#own.forgetUnreadable();
     state.joined = openClientLink(state, this.#own.world, message, { connection, control, joinMs });
     this.#view.begin(state.joined.receiver);
     this.#own.begin(message.entityIds);
     state.outbox.clearState();
+    state.log.write(LogCode.Joined, nowMs, message.peer, message.roleId, Number(message.resumed));
+    // Before the engine speaks under its rights again. A new place has none but its role's.
+    if (message.resumed) tellAdjustments(state);
     state.push({
       kind: "joined",
       peer: message.peer,
@@ -385,15 +408,16 @@ export class ClientCore implements DriverCore {
   // ---- time
 
   get nextTimerMs(): number {
-    const { joined, clock, nowMs } = this.#state;
-    if (joined === undefined) return this.#session.nextTimerMs(nowMs);
+    const { joined, clock, log, nowMs } = this.#state;
+    if (joined === undefined) return Math.min(log.dueMs, this.#session.nextTimerMs(nowMs));
     const next = this.#slots.next(clock.timeAt(nowMs), joined.link.rttMs, this.#stateWaits);
     const slotMs = nowMs + Math.max(0, clock.msUntil(next, nowMs));
     // An engine that flushes before each slot moves it on for ever: heartbeats and figures have a time of their own.
-    return Math.min(joined.link.dueMs, slotMs, this.#watch.dueMs);
+    return Math.min(joined.link.dueMs, slotMs, this.#watch.dueMs, log.dueMs);
   }
 
   handleTimer(nowMs: number): void {
+    this.#state.log.handleTimer(nowMs);
     this.#session.handleTimer(nowMs);
     const { joined } = this.#state;
     if (joined !== undefined) {
@@ -427,6 +451,11 @@ export class ClientCore implements DriverCore {
     if (end === undefined || this.#exit !== undefined) return;
     this.close(end.why, nowMs);
     this.#exit = { code: ExitCode.EngineEnded, reason: end.reason };
+  }
+
+  /** A client has one connection; without it there is nothing to go on for. */
+  shed(): boolean {
+    return false;
   }
 
   close(reason: string, _nowMs: number): void {

@@ -1,6 +1,7 @@
 // What a client sets up with each join: sender, receiver and link of one connection, from what the server's acceptance says.
 
 import type { AcceptedMessage } from "../protocol/control_messages.ts";
+import { SERVER_PEER } from "../protocol/engine_messages.ts";
 import { SERVER_ROLE } from "../permissions/grants.ts";
 import { SnapshotReceiver } from "../replication/snapshot_receiver.ts";
 import { SnapshotSender } from "../replication/snapshot_sender.ts";
@@ -26,19 +27,22 @@ export function openClientLink(
   message: AcceptedMessage,
   { connection, control, joinMs }: AcceptedConnection,
 ): Joined {
-  const { grants, role, counters, nowMs } = state;
+  const { grants, role, adjusted, counters, nowMs } = state;
   const { peer, grantEpoch, worldEpoch, time } = message;
   const sender = new SnapshotSender({
     grants,
     world: own,
     peer,
     roleIndex: role,
+    adjusted,
     direction: "up",
   });
   const receiver = new SnapshotReceiver({
     grants,
     roleIndex: role,
+    adjusted,
     direction: "down",
+    peer,
     fieldsAllowed: (c) => fieldsAllowed(state, c),
   });
   sender.setRole(role, grantEpoch);
@@ -53,6 +57,8 @@ export function openClientLink(
       bytesPerSecond: grants.peerBytesPerSecond,
       tickHz: grants.tickHz,
       counters,
+      peer: SERVER_PEER,
+      log: state.log,
     },
     time,
     nowMs,
@@ -61,10 +67,10 @@ export function openClientLink(
   return { peer, connection, control, link, sender, receiver };
 }
 
-/** Fields that the world grants to any role or owner from authority. */
+/** Fields that the world grants to any role or owner, or lets be granted, from authority. */
 function fieldsAllowed({ grants }: ClientState, c: number): number {
   const component = grants.components[c]!;
-  let mask = component.ownerReadMask;
+  let mask = component.ownerReadMask | component.grantableRead;
   component.readMasks.forEach((readable, role) => {
     if (role !== SERVER_ROLE) mask |= readable;
   });

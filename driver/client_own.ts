@@ -5,9 +5,10 @@ import { DRIVER_HANDLE_BIT, type Handle, type ToDriver } from "../protocol/engin
 import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { MAX_COMPONENTS, OVERRIDE_ECHO_MS } from "../protocol/limits.ts";
-import { type ComponentGrant } from "../permissions/grants.ts";
+import { type ComponentGrant, ownWriteMaskOf, readMaskOf } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
-import type { ComponentValue } from "../replication/value.ts";
+import { setNeutral } from "../replication/quantise.ts";
+import { type ComponentValue, copyFields, createValue } from "../replication/value.ts";
 import type { SnapshotSender } from "../replication/snapshot_sender.ts";
 import { World } from "../replication/world.ts";
 import { EntityIdPool } from "../session/entity_ids.ts";
@@ -36,6 +37,8 @@ export class ClientOwn {
   #world: World;
   /** Last sample time given to a batch. */
   #stamp = 0;
+  /** Neutral values by component index. */
+  readonly #neutral: readonly ComponentValue[];
 
   /** @param sentTick The last tick that was sent. */
   constructor(state: ClientState, view: ClientView, sentTick: () => number) {
@@ -44,6 +47,11 @@ export class ClientOwn {
     this.#sentTick = sentTick;
     this.#reader = new EngineBatchReader(state.grants, state.gate, state.handles);
     this.#world = new World(state.grants);
+    this.#neutral = state.grants.components.map((component) => {
+      const value = createValue(component);
+      setNeutral(component, value);
+      return value;
+    });
   }
 
   /** The world that is sent: own entities, and former ones whose new owner the server has not heard we know. */
@@ -131,15 +139,38 @@ export class ClientOwn {
     }
     const before = world.epoch(id);
     world.adoptHeader(id, owner, epoch, this.#tick);
-    if (owner !== peer) return;
+    if (owner !== peer) return this.#blank(id);
     if (!wasOwn) {
-      this.#view.forEachHeld(id, (component, value, time) => {
-        this.override(id, component, this.#component(component).allFields, value, time);
+      this.#view.forEachHeld(id, (component, mask, value, time) => {
+        this.override(id, component, mask, value, time);
       });
     } else if (before !== epoch) {
       // What was sent under the old epoch may have been refused, though it was not what the server changed.
       world.forEachComponent(id, (c) => this.#state.joined?.sender.putRight(id, c));
     }
+  }
+
+  /** Rights have changed: what this client may neither read nor write any more is erased from what it holds of own entities. */
+  forgetUnreadable(): void {
+    const { maxSlot } = this.#world;
+    for (let slot = 1; slot <= maxSlot; slot++) {
+      const id = this.#world.idAt(slot);
+      if (id !== NO_ENTITY) this.#blank(id);
+    }
+  }
+
+  /** Erases the fields of an entity that this client may not know. What it may write it knows, whatever it reads. */
+  #blank(id: EntityId): void {
+    const world = this.#world;
+    const { grants, role, adjusted } = this.#state;
+    const isOwn = this.isOwn(id);
+    world.forEachComponent(id, (c) => {
+      const component = grants.components[c]!;
+      const known = readMaskOf(component, role, isOwn, adjusted) |
+        (isOwn ? ownWriteMaskOf(component, role, adjusted) : 0);
+      const unknown = component.allFields & ~known;
+      if (unknown !== 0) world.blank(id, c, unknown, this.#neutral[c]!);
+    });
   }
 
   /** Takes the server's value of a component that this client may write, so that its next write starts from there. */
@@ -155,10 +186,20 @@ export class ClientOwn {
     if (world.hasComponent(id, c)) {
       world.write(id, c, mask, value, Math.max(this.#tick, world.versionTick(id, c)), time);
     } else {
-      world.addComponent(id, c, value, this.#tick, time);
+      world.addComponent(id, c, this.#wholeOf(id, c, mask, value), this.#tick, time);
     }
     this.#state.joined?.sender.markSynced(id, c);
     this.#noteOverride(id, c);
+  }
+
+  /** All that is known of a component, under the fields of `mask`; what this client may write and not read is neutral, not nothing. */
+  #wholeOf(id: EntityId, c: number, mask: number, value: ComponentValue): ComponentValue {
+    const component = this.#component(c);
+    const whole = createValue(component);
+    const held = mask | this.#view.read(id, c, whole);
+    copyFields(component, value, whole, mask);
+    copyFields(component, this.#neutral[c]!, whole, component.allFields & ~held);
+    return whole;
   }
 
   #noteOverride(id: EntityId, c: number): void {
@@ -259,6 +300,7 @@ export class ClientOwn {
     const state = this.#state;
     return {
       role: state.role,
+      adjusted: state.adjusted,
       ownership: (id) =>
         this.isOwn(id)
           ? { isOwner: true }
@@ -302,7 +344,13 @@ export class ClientOwn {
       direction: "out",
     });
     if (decision.allowed) {
-      this.#world.addComponent(id, c, value, this.#tick, time);
+      this.#world.addComponent(
+        id,
+        c,
+        this.#reader.wholeOf(component, mask, value),
+        this.#tick,
+        time,
+      );
       return;
     }
     state.deny(decision.rule, "component", component.id, mask, id, state.peer);

@@ -20,6 +20,7 @@ import {
   RECONNECT_MAX_MS,
   RESUME_SECRET_BYTES,
 } from "../protocol/limits.ts";
+import { LogCode } from "../protocol/log_codes.ts";
 import { encodeJoinProof } from "../session/join_proof.ts";
 import type { CloseInfo, Connection, Stream } from "../transport/connection.ts";
 import type { ClientState } from "./client_state.ts";
@@ -116,6 +117,8 @@ export class ClientSession {
     if (this.#stage !== "due" || nowMs < this.#dueMs) return undefined;
     this.#stage = "connecting";
     this.#state.counters.add("connect.attempts");
+    const { counters, log } = this.#state;
+    log.write(LogCode.Connecting, nowMs, counters.get("connect.attempts"));
     return this.#order;
   }
 
@@ -330,6 +333,8 @@ export class ClientSession {
   }
 
   #tellLeft(code: number, reason: string, final: boolean): void {
+    const { log, nowMs } = this.#state;
+    log.write(final ? LogCode.GivenUp : LogCode.Left, nowMs, code);
     this.#state.push({ kind: "left", code, reason: clampText(reason), final });
   }
 

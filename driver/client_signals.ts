@@ -122,6 +122,20 @@ export class ClientSignals {
     this.deliver(nowMs);
   }
 
+  /** This client has another role: events that wait, and that it may not be given any more, go no further. */
+  judgeAgain(): void {
+    const { gate, role, counters } = this.#state;
+    const dropped = this.#waiting.discard(({ event }) =>
+      !gate.decideEvent({
+        event: event.grant.index,
+        roleIndex: role,
+        op: "receive",
+        direction: "in",
+      }).allowed
+    );
+    if (dropped > 0) counters.add("event.droppedRole", dropped);
+  }
+
   /** Passes on what need not wait any more. */
   deliver(nowMs: number): void {
     const { handles, outbox, counters, joined } = this.#state;

@@ -166,14 +166,15 @@ export class ClientView {
     return this.#receiver?.positionAt(id, time, out) ?? false;
   }
 
-  /** Calls `fn` with every component value received of an entity. */
+  /** Calls `fn` with every component value received of an entity, and the fields that it holds. */
   forEachHeld(
     id: EntityId,
-    fn: (component: number, value: ComponentValue, time: TimelineTime) => void,
+    fn: (component: number, mask: number, value: ComponentValue, time: TimelineTime) => void,
   ): void {
     for (const { index } of this.#grants.components) {
       const value = this.#scratch[index]!;
-      if (this.read(id, index, value) !== 0) fn(index, value, this.timeOf(id, index));
+      const mask = this.read(id, index, value);
+      if (mask !== 0) fn(index, mask, value, this.timeOf(id, index));
     }
   }
 

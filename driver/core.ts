@@ -29,6 +29,8 @@ export interface DriverCore {
   handleTimer(nowMs: number): void;
   /** When `handleTimer` wants to be called next. */
   readonly nextTimerMs: number;
+  /** Memory runs short: drops the peer that holds most of it. False where there is none to drop. */
+  shed(nowMs: number): boolean;
   /** Says goodbye to peers and engine. */
   close(reason: string, nowMs: number): void;
   /** Set once the driver has to end; the code is one of `exit_codes.ts`. */
@@ -43,6 +45,8 @@ export interface HelloFacts {
   readonly listen: string;
   /** 32 random bits of this boot. */
   readonly boot: number;
+  /** Last second of the certificate's validity, s since 1970; left out for clients. */
+  readonly certificateUntilS?: number;
 }
 
 /** What a core needs from the program around it besides calls. */

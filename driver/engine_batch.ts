@@ -4,11 +4,13 @@
 import type { ComponentRows, Handle } from "../protocol/engine_messages.ts";
 import type { EntityId } from "../protocol/entity_id.ts";
 import { NO_ENTITY } from "../protocol/entity_id.ts";
+import type { Adjustments } from "../permissions/adjustments.ts";
 import type { Gate } from "../permissions/gate.ts";
 import { Rule } from "../permissions/rule.ts";
 import type { ComponentGrant, Grants } from "../permissions/grants.ts";
+import { setNeutral } from "../replication/quantise.ts";
 import { RowReader } from "../replication/row_codec.ts";
-import { type ComponentValue, createValue } from "../replication/value.ts";
+import { type ComponentValue, copyFields, createValue } from "../replication/value.ts";
 import type { HandleTable } from "./handle_table.ts";
 
 /** What a batch does, as the core sees it. */
@@ -17,6 +19,8 @@ export interface BatchSink {
   ownership(id: EntityId): { readonly isOwner: boolean } | undefined;
   /** Role that the engine writes as. */
   readonly role: number;
+  /** What was granted to that engine's peer and revoked from it while running. */
+  readonly adjusted?: Adjustments | undefined;
   /** An accepted row. */
   applyRow(id: EntityId, component: ComponentGrant, mask: number, value: ComponentValue): void;
   /** A refused row or part of one; the engine has to be put right. */
@@ -36,12 +40,23 @@ export class EngineBatchReader {
   readonly #handles: HandleTable;
   readonly #byId: ReadonlyMap<number, ComponentGrant>;
   readonly #values: ComponentValue[];
+  readonly #wholes: ComponentValue[];
 
   constructor(grants: Grants, gate: Gate, handles: HandleTable) {
     this.#gate = gate;
     this.#handles = handles;
     this.#byId = new Map(grants.components.map((component) => [component.id, component]));
     this.#values = grants.components.map((component) => createValue(component));
+    this.#wholes = grants.components.map((component) => createValue(component));
+  }
+
+  /** The value of a component that is new to its entity: what the row does not carry is neutral. Good until the next call. */
+  wholeOf(component: ComponentGrant, mask: number, value: ComponentValue): ComponentValue {
+    if (mask === component.allFields) return value;
+    const whole = this.#wholes[component.index]!;
+    setNeutral(component, whole);
+    copyFields(component, value, whole, mask);
+    return whole;
   }
 
   /** The component with this declared id. */
@@ -87,6 +102,7 @@ export class EngineBatchReader {
         roleIndex: sink.role,
         isOwner: owner.isOwner,
         direction: "out",
+        adjusted: sink.adjusted,
       });
       if (!decision.allowed) {
         sink.refuseRow(handle, id, component, component.id, mask, decision.rule);

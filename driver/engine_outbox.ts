@@ -143,9 +143,12 @@ export class EngineOutbox {
     return this.#pending.get(id)?.spawn === true;
   }
 
-  /** True when messages that must not be lost have piled up: an engine that reads so little is as good as gone. */
+  /**
+   * True when messages that must not be lost have piled up, ends of entities among them: an engine that reads so little is as good as gone.
+   */
   get isOverfull(): boolean {
-    return this.#messages.length > MAX_ENGINE_MESSAGES;
+    return this.#messages.length > MAX_ENGINE_MESSAGES ||
+      this.#pending.size > MAX_ENGINE_MESSAGES + this.#grants.maxEntities;
   }
 
   /** True when so much has piled up that nobody new should add to it. */

@@ -31,6 +31,8 @@ export const ExitCode = {
   Token: 12,
   /** The manifest adds rights over the one it was checked against. */
   Widened: 13,
+  /** The driver came near the memory that its manifest allows. */
+  Memory: 14,
 } as const;
 
 /** One of {@linkcode ExitCode}'s numbers. */
@@ -55,6 +57,8 @@ export const EXIT_TEXT: Readonly<Record<ExitCode, string>> = {
   [ExitCode.Token]:
     "a join token or a key for one cannot be used: malformed, expired, or badly signed",
   [ExitCode.Widened]: "the manifest adds rights over the old one: see what `check` lists",
+  [ExitCode.Memory]:
+    "the driver came near `host.limits.memoryMb`: allow more, or see what `check` says needs it",
 };
 
 /** The table as lines for `help`. */

@@ -26,7 +26,11 @@ import {
   MAX_QUEUED_VOICE_FRAMES,
   MAX_SECTION_BYTES,
   MAX_TIME_AHEAD_MS,
+  WORK_ENTRY,
+  WORK_MESSAGE,
+  WORK_VOICE_FRAME,
 } from "../protocol/limits.ts";
+import { LogCode } from "../protocol/log_codes.ts";
 import { Reader } from "../protocol/reader.ts";
 import { SentLog } from "../protocol/sent_log.ts";
 import { unwrap16 } from "../protocol/sequence.ts";
@@ -40,7 +44,9 @@ import type { SnapshotSender } from "../replication/snapshot_sender.ts";
 import type { Connection } from "../transport/connection.ts";
 import { readVoiceSection, type VoiceFrame, VoiceSectionWriter } from "../voice/voice_section.ts";
 import type { Counters } from "./counters.ts";
+import type { LogRing } from "./log_ring.ts";
 import { SettledTicks } from "./settled_ticks.ts";
+import type { WorkBudget } from "./work_budget.ts";
 
 /** One unreliable channel message. */
 export interface ChannelMessage {
@@ -84,6 +90,12 @@ export interface PeerLinkOptions {
   readonly tickHz: number;
   /** Where faults and traffic are counted. */
   readonly counters: Counters;
+  /** Who is at the other end, for the log. */
+  readonly peer: number;
+  /** Where faults are written down. */
+  readonly log: LogRing;
+  /** The work that this peer may cause; its owner asks whether any is left. Left out: what its rates bound. */
+  readonly work?: WorkBudget;
 }
 
 /**
@@ -138,6 +150,14 @@ export class PeerLink {
     return this.#sent.rtt.smoothedMs;
   }
 
+  /** Bytes held for the peer: what waits, what was sent and received of state. */
+  get heldBytes(): number {
+    let bytes = this.#sender.heldBytes + this.#receiver.heldBytes;
+    for (const { payload } of this.#voice) bytes += payload.length;
+    for (const message of this.#messages) bytes += message.length;
+    return bytes;
+  }
+
   /** The path was measured by other means, before any acknowledgement came. */
   handleRtt(ms: number): void {
     this.#sent.rtt.assume(ms);
@@ -185,6 +205,15 @@ export class PeerLink {
     return true;
   }
 
+  /** The peer's rights have changed: voice and messages that wait, and might not be for it any more, are dropped. They may be lost anyway. */
+  dropWaiting(): void {
+    if (this.#voice.length > 0) this.#counters.add("voice.dropped", this.#voice.length);
+    this.#voice.length = 0;
+    if (this.#messages.length === 0) return;
+    this.#counters.add("channel.messagesDropped", this.#messages.length);
+    this.#messages.length = 0;
+  }
+
   /**
    * Checks one datagram whole, then holds its state and takes its acknowledgements. `undefined`: it was dropped and counted.
    *
@@ -198,6 +227,8 @@ export class PeerLink {
   ): ReceivedDatagram | undefined {
     this.#counters.add("net.bytesIn", bytes.length);
     this.#counters.add("net.datagramsIn");
+    const { work } = this.#options;
+    work?.spendDatagram();
     if (bytes.length > MAX_DATAGRAM_BYTES) return this.#drop(Fault.OutOfRange, nowMs);
     if (!this.#datagramLimit.take(0, nowMs)) return this.#drop(Fault.Flood, nowMs);
     const reader = new Reader(bytes);
@@ -250,7 +281,9 @@ export class PeerLink {
         return this.#drop(section.fault ?? Fault.NonCanonical, nowMs);
       }
       this.#receiver.commit(snapshot);
+      work?.spend((snapshot.count + snapshot.pieces.length) * WORK_ENTRY);
     }
+    work?.spend(voice.length * WORK_VOICE_FRAME + messages.length * WORK_MESSAGE);
     const asksForAck = sections.snapshot !== undefined || sections.voice !== undefined ||
       sections.channels.length > 0;
     this.#acks.handleReceived(sequence, nowMs, asksForAck);
@@ -400,9 +433,11 @@ export class PeerLink {
   /** Counts a fault of this peer; above what a bad path makes, the connection ends. */
   countFault(fault: Fault, nowMs: number): void {
     this.#counters.add(`fault.${faultName(fault)}`);
+    this.#options.log.write(LogCode.Faulty, nowMs, this.#options.peer, fault);
     if (!this.#isFlooded && !this.#faultLimit.take(0, nowMs)) {
       this.#isFlooded = true;
       this.#counters.add("net.floodingPeersDropped");
+      this.#options.log.write(LogCode.Flooding, nowMs, this.#options.peer);
       this.#connection.close(Fault.Flood, "too many faulty messages");
     }
   }

@@ -9,17 +9,20 @@ import { hostPaths } from "../permissions/paths.ts";
 import { findExcessRights, probesOutside } from "../permissions/self_check.ts";
 import type { Grants } from "../permissions/grants.ts";
 import { CloseCode, closeCodeName } from "../protocol/close_codes.ts";
-import { CONNECT_TIMEOUT_MS, ENGINE_TIMEOUT_MS } from "../protocol/limits.ts";
-import type { CertifiedKey } from "../transport/certificate.ts";
+import { CONNECT_TIMEOUT_MS, GREETING_TIMEOUT_MS, MEMORY_SAMPLE_MS } from "../protocol/limits.ts";
+import { type CertifiedKey, inspectCertificate } from "../transport/certificate.ts";
 import type { Listener } from "../transport/connection.ts";
 import { connectQuic, listenQuic } from "../transport/quic.ts";
 import { readAuthority, serverKeys } from "./certificate_files.ts";
 import { ClientCore } from "./client_core.ts";
 import type { CoreEnvironment, DriverCore } from "./core.ts";
+import { crashReport } from "./crash_report.ts";
 import { verifyEd25519 } from "./ed25519.ts";
 import { EngineSocket } from "./engine_socket.ts";
 import { ExitCode } from "./exit_codes.ts";
 import { type ManifestFile, readManifestFile } from "./manifest_file.ts";
+import { assertMemory, memoryBudget } from "./memory_budget.ts";
+import { MemoryWatch } from "./memory_watch.ts";
 import { ServerCore } from "./server_core.ts";
 
 /** What `run` was asked to do. */
@@ -40,6 +43,11 @@ const TIMER_SLACK_MS = 0.25;
 /** The clock of the process, ms; it never goes back. */
 function now(): number {
   return performance.now();
+}
+
+/** Last second of a certificate's validity, since 1970. */
+function lastSecondOf({ certPem }: CertifiedKey): number {
+  return Math.floor(inspectCertificate(certPem, Date.now()).notAfterMs / 1000);
 }
 
 function sha256(bytes: Uint8Array): Uint8Array {
@@ -64,6 +72,8 @@ export async function runDriver(options: RunOptions): Promise<number> {
     : options.manifestFile;
   const grants = compileGrants(manifest, sha256);
   const paths = hostPaths(manifest.host, file);
+  const memory = memoryBudget(grants, manifest.host);
+  assertMemory(memory);
   if (!options.insecureDev) {
     const excess = findExcessRights(
       (descriptor) => Deno.permissions.querySync(descriptor as Deno.PermissionDescriptor).state,
@@ -92,7 +102,7 @@ export async function runDriver(options: RunOptions): Promise<number> {
     );
     return ExitCode.EngineSocket;
   }
-  const program = new Program(options, manifest, grants, keys, caCerts, engine);
+  const program = new Program(options, manifest, grants, keys, caCerts, engine, memory.limitMb);
   await revokeFileRights(paths.engineSocket);
   return await program.run();
 }
@@ -127,6 +137,8 @@ class Program {
   readonly #socket = new EngineSocket();
   readonly #core: DriverCore;
   readonly #done = Promise.withResolvers<number>();
+  readonly #memoryMb: number;
+  readonly #memory: MemoryWatch;
   #listener: Listener | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt = Infinity;
@@ -142,7 +154,10 @@ class Program {
     keys: CertifiedKey | undefined,
     caCerts: string[] | undefined,
     engine: Deno.UnixConn,
+    memoryMb: number,
   ) {
+    this.#memoryMb = memoryMb;
+    this.#memory = new MemoryWatch(memoryMb);
     this.#options = options;
     this.#manifest = manifest;
     this.#keys = keys;
@@ -163,30 +178,49 @@ class Program {
         endpoints: manifest.host.connect ?? [],
         pin: manifest.host.pin ?? "",
         hasAuthority: caCerts !== undefined,
+        log: manifest.host.privacy,
       })
-      : new ServerCore({ grants, environment, loopback: manifest.host.role === "loopback" });
+      : new ServerCore({
+        grants,
+        environment,
+        loopback: manifest.host.role === "loopback",
+        log: manifest.host.privacy,
+      });
   }
 
   async run(): Promise<number> {
     const stop = () => this.#stop("asked to stop");
     Deno.addSignalListener("SIGTERM", stop);
     Deno.addSignalListener("SIGINT", stop);
+    const crash = (event: ErrorEvent | PromiseRejectionEvent) => {
+      if (event.defaultPrevented) return;
+      // Left alone, the runtime would print the error's message and end the process.
+      event.preventDefault();
+      this.#crash("reason" in event ? event.reason : event.error);
+    };
+    globalThis.addEventListener("error", crash);
+    globalThis.addEventListener("unhandledrejection", crash);
     const boot = new DataView(randomBytes(4).buffer).getUint32(0);
     this.#socket.push(this.#core.hello({
       certificateHash: this.#keys?.pin ?? "",
       listen: this.#manifest.host.listen ?? "",
       boot,
+      ...(this.#keys === undefined ? {} : { certificateUntilS: lastSecondOf(this.#keys) }),
     }));
     this.#flush();
     this.#readEngine();
-    const unanswered = setTimeout(() => this.#giveUpWaiting(), ENGINE_TIMEOUT_MS);
+    const unanswered = setTimeout(() => this.#giveUpWaiting(), GREETING_TIMEOUT_MS);
+    const looks = setInterval(() => this.#lookAtMemory(), MEMORY_SAMPLE_MS);
     const code = await this.#done.promise;
     this.#ended = true;
+    clearInterval(looks);
     clearTimeout(unanswered);
     clearTimeout(this.#timer);
     this.#listener?.close();
     Deno.removeSignalListener("SIGTERM", stop);
     Deno.removeSignalListener("SIGINT", stop);
+    globalThis.removeEventListener("error", crash);
+    globalThis.removeEventListener("unhandledrejection", crash);
     return code;
   }
 
@@ -228,11 +262,33 @@ class Program {
     }
   }
 
+  /** The runtime's own memory is looked at too: nothing else sees what native code holds. */
+  #lookAtMemory(): void {
+    if (this.#ended) return;
+    const residentBytes = Deno.memoryUsage().rss;
+    const verdict = this.#memory.handleSample(residentBytes, now());
+    if (verdict === "fine") return;
+    if (verdict === "shed") {
+      this.#core.shed(now());
+      return this.#pump();
+    }
+    this.#options.log(
+      `The driver takes ${
+        Math.round(residentBytes / 2 ** 20)
+      } MB of memory, and may take ${this.#memoryMb} MB ` +
+        "(host.limits.memoryMb). It ends before the system ends it.",
+    );
+    this.#core.close("out of memory", now());
+    this.#finish(ExitCode.Memory);
+  }
+
   /** What took the connection may be an engine that hangs, or no engine at all. Heartbeats begin with the welcome. */
   #giveUpWaiting(): void {
     if (this.#welcomed || this.#ended) return;
     this.#options.log(
-      `What listens on the engine's socket did not answer within ${ENGINE_TIMEOUT_MS / 1000} s. ` +
+      `What listens on the engine's socket did not answer within ${
+        GREETING_TIMEOUT_MS / 1000
+      } s. ` +
         "Check that it is the engine, and that it runs.",
     );
     this.#finish(ExitCode.EngineSocket);
@@ -245,7 +301,8 @@ class Program {
       this.#options.log(`The engine refused this driver: ${reason}`);
       return this.#finish(ExitCode.EngineRefused);
     }
-    this.#options.log(`The engine ended the link (${closeCodeName(code)}): ${reason}`);
+    // By now the engine's own words may be about what is in its world.
+    this.#options.log(`The engine ended the link: ${closeCodeName(code)}.`);
     this.#finish(ExitCode.EngineEnded);
   }
 
@@ -364,6 +421,20 @@ class Program {
     } finally {
       this.#writing = false;
     }
+  }
+
+  /** A mistake of our own: nothing of the core is to be trusted any more. The engine sees a crash and awaits the next driver. */
+  #crash(error: unknown): void {
+    if (this.#ended) return;
+    this.#options.log(crashReport(error));
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    try {
+      this.#engine.close();
+    } catch {
+      // Closed already by the engine.
+    }
+    this.#done.resolve(ExitCode.Bug);
   }
 
   #stop(reason: string): void {

@@ -152,7 +152,7 @@ export class ServerBatches {
     const { world } = this.#state;
     const c = component.index;
     if (!world.hasComponent(id, c)) {
-      world.addComponent(id, c, value, tick, time);
+      world.addComponent(id, c, this.#reader.wholeOf(component, mask, value), tick, time);
       this.#override(id, component, tick);
     } else if (world.write(id, c, mask, value, tick, time) !== 0) {
       this.#override(id, component, tick);

@@ -14,8 +14,9 @@ import {
 import { NO_ENTITY } from "../protocol/entity_id.ts";
 import { Fault, faultName } from "../protocol/faults.ts";
 import { ENGINE_LINK_VERSION, MAX_CONTROL_BACKLOG_BYTES } from "../protocol/limits.ts";
+import { LogCode } from "../protocol/log_codes.ts";
 import { SUBTICKS, tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
-import { type Grants, SERVER_ROLE } from "../permissions/grants.ts";
+import type { Grants } from "../permissions/grants.ts";
 import { createInterestResult, Interest } from "../replication/interest.ts";
 import type { World } from "../replication/world.ts";
 import type { Connection } from "../transport/connection.ts";
@@ -24,15 +25,19 @@ import type { CoreEnvironment, DriverCore, HelloFacts } from "./core.ts";
 import type { Counters } from "./counters.ts";
 import { EngineWatch } from "./engine_watch.ts";
 import { ExitCode } from "./exit_codes.ts";
+import { answerLog, logStart, logWelcome } from "./log_reports.ts";
+import type { LogOptions } from "./log_ring.ts";
 import { nodesOf } from "./nodes.ts";
 import { ServerBatches } from "./server_batches.ts";
 import { ServerEvents } from "./server_events.ts";
 import { ServerJoin } from "./server_join.ts";
 import type { ServerPeer } from "./server_peer.ts";
+import { ServerRights } from "./server_rights.ts";
 import { ServerState } from "./server_state.ts";
 import { ServerVoice } from "./server_voice.ts";
 import { ServerWrites } from "./server_writes.ts";
 import { refusalOf } from "./welcome_check.ts";
+import { WorkWatch } from "./work_watch.ts";
 
 /** What a server core needs. */
 export interface ServerCoreOptions {
@@ -40,6 +45,8 @@ export interface ServerCoreOptions {
   readonly environment: CoreEnvironment;
   /** No network at all: the engine alone. */
   readonly loopback: boolean;
+  /** What this host keeps of its log. */
+  readonly log?: LogOptions;
 }
 
 /** Sizes of a server core's tables. */
@@ -81,15 +88,19 @@ export class ServerCore implements DriverCore {
   readonly #events: ServerEvents;
   readonly #channels: ChannelRouter;
   readonly #join: ServerJoin;
+  readonly #rights: ServerRights;
+  readonly #work: WorkWatch;
   readonly #viewpoint = new Float64Array(3);
   #welcomed = false;
   #engineStateDue = false;
+  /** Last second of the certificate's validity, s since 1970. */
+  #certificateUntilS: number | undefined;
   #exit: { code: number; reason: string } | undefined;
 
   constructor(options: ServerCoreOptions) {
     const { grants, environment } = options;
     this.#loopback = options.loopback;
-    const state = new ServerState(grants, environment);
+    const state = new ServerState(grants, environment, options.log);
     this.#state = state;
     this.#watch = new EngineWatch(state.outbox, state.counters);
     this.#interest = new Interest(grants, state.world);
@@ -108,6 +119,11 @@ export class ServerCore implements DriverCore {
         state.deny(tried, rule, "channel", channelId, 0, NO_ENTITY, state.nowMs);
       },
       violation: (peer, fault) => state.peers.get(peer)?.link.countFault(fault, state.nowMs),
+      mayGoOn: (peer, bytes) => {
+        const work = state.peers.get(peer)?.work;
+        work?.spendStream(bytes);
+        return work?.isStreamSpent !== true;
+      },
     }, state.counters);
     this.#join = new ServerJoin(state, {
       datagram: (peer, bytes) => this.#handleDatagram(peer, bytes),
@@ -118,6 +134,16 @@ export class ServerCore implements DriverCore {
         this.#voice.handlePeerGone(peer.peer);
       },
     });
+    this.#work = new WorkWatch(state, (peer) => {
+      this.#join.goOn(peer);
+      this.#channels.handlePeerReadable(peer.peer);
+    });
+    this.#rights = new ServerRights({
+      state,
+      writes: this.#writes,
+      events: this.#events,
+      channels: this.#channels,
+    });
     state.onDespawn = (id) => {
       this.#voice.forget(id);
       this.#writes.forget(id);
@@ -127,6 +153,8 @@ export class ServerCore implements DriverCore {
   hello(facts: HelloFacts): ToEngine {
     const { grants, handles } = this.#state;
     handles.startAt(facts.boot);
+    this.#certificateUntilS = facts.certificateUntilS;
+    logStart(this.#state, this.#loopback ? "loopback" : "server", facts);
     return {
       kind: "hello",
       linkVersion: ENGINE_LINK_VERSION,
@@ -180,6 +208,7 @@ export class ServerCore implements DriverCore {
 
   /** The network listens at `address` now; in the loopback role the engine's welcome does the same. */
   handleListening(address: string, nowMs: number): void {
+    this.#state.log.write(LogCode.Listening, nowMs);
     this.#state.push({
       kind: "joined",
       peer: SERVER_PEER,
@@ -226,7 +255,9 @@ export class ServerCore implements DriverCore {
       case "channelClose":
         return this.#channels.handleEngineClose(message);
       case "setRole":
-        return this.#setRole(message.peer, message.roleId);
+        return this.#rights.setRole(message);
+      case "setGrants":
+        return this.#rights.setGrants(message);
       case "transfer":
         return this.#batches.transfer(message.handle, message.peer, nowMs);
       case "kick":
@@ -239,6 +270,8 @@ export class ServerCore implements DriverCore {
         });
       case "resend":
         return this.#batches.resend(message.pairs);
+      case "readLog":
+        return answerLog(state, message, nowMs);
       case "ping":
         return state.push({ kind: "pong", time: message.time });
       case "pong":
@@ -247,15 +280,20 @@ export class ServerCore implements DriverCore {
   }
 
   handleEngineWritable(writable: boolean): void {
+    if (this.#watch.isWritable && !writable) {
+      this.#state.log.write(LogCode.EngineSlow, this.#state.nowMs);
+    }
     this.#watch.isWritable = writable;
     this.#channels.handleEngineWritable(writable);
   }
 
   pollEngine(nowMs: number): ToEngine | undefined {
     if (!this.#watch.isWritable) return undefined;
-    const { denials, outbox, lastTick } = this.#state;
+    const { denials, violations, outbox, lastTick } = this.#state;
     const denial = denials.poll(nowMs);
     if (denial !== undefined) return { kind: "denied", denial };
+    const violation = violations.poll(nowMs);
+    if (violation !== undefined) return { kind: "violation", ...violation };
     const message = outbox.poll(lastTick, this.#engineStateDue);
     if (message?.kind === "batch") this.#engineStateDue = outbox.hasState;
     return message;
@@ -270,6 +308,7 @@ export class ServerCore implements DriverCore {
       return;
     }
     this.#welcomed = true;
+    logWelcome(state, message, nowMs);
     const fault = state.nonces.restore(message.nonces, state.nowS);
     assert(fault === undefined, "the codec lets only whole records of a bounded number through");
     this.#batches.adoptNames(message.entities, (handle) => handle < DRIVER_HANDLE_BIT);
@@ -277,28 +316,6 @@ export class ServerCore implements DriverCore {
     state.lastTick = 1;
     this.#watch.handleHeard(nowMs);
     if (this.#loopback) this.handleListening("", nowMs);
-  }
-
-  #setRole(peerId: number, roleId: number): void {
-    const state = this.#state;
-    const role = state.grants.roles.find((r) => r.id === roleId && r.index !== SERVER_ROLE);
-    const place = state.peers.get(peerId) ?? state.lost.get(peerId);
-    if (place === undefined || role === undefined || place.role === role.index) return;
-    place.role = role.index;
-    state.roster.setRole(peerId, role.index);
-    const peer = state.peers.get(peerId);
-    if (peer !== undefined) {
-      peer.grantEpoch = (peer.grantEpoch + 1) & 0xff;
-      // The announcement leaves before the first datagram of the new epoch; one that overtakes it is dropped and repeated.
-      peer.tell({ kind: "role", peer: peerId, roleId, grantEpoch: peer.grantEpoch });
-      peer.sender.setRole(role.index, peer.grantEpoch);
-      peer.receiver.setRole(role.index, peer.grantEpoch);
-      for (const id of peer.pendingSpawns.keys()) this.#writes.cancelSpawn(peer, id);
-    }
-    for (const other of state.peers.values()) {
-      if (other !== peer) other.tell({ kind: "role", peer: peerId, roleId, grantEpoch: 0 });
-    }
-    state.push({ kind: "roleChanged", peer: peerId, roleId });
   }
 
   #hashes(): Uint32Array {
@@ -321,16 +338,20 @@ export class ServerCore implements DriverCore {
   handleConnection(connection: Connection, nowMs: number): void {
     if (this.#welcomed && !this.#loopback) return this.#join.handleConnection(connection, nowMs);
     this.#state.counters.add("join.refusedConnections");
+    this.#state.log.write(LogCode.ConnectionRefused, nowMs, CloseCode.Full);
     connection.close(CloseCode.Full, "no place for another connection");
   }
 
   #handleControl(peer: ServerPeer, message: ControlMessage, nowMs: number): void {
     if (message.kind === "event") return this.#events.handlePeerEvent(peer, message, nowMs);
     this.#state.counters.add(`fault.${faultName(Fault.Unexpected)}`);
+    this.#state.log.write(LogCode.Faulty, nowMs, peer.peer, Fault.Unexpected);
     peer.connection.close(Fault.Unexpected, `${message.kind} is not expected here`);
   }
 
   #handleDatagram(peer: ServerPeer, bytes: Uint8Array): void {
+    // Nothing else may be done here: this is what each datagram of a flood costs.
+    if (peer.work.isSpent) return peer.work.noteUnread(bytes.length);
     const state = this.#state;
     const { nowMs } = state;
     const time = state.timeAt(nowMs);
@@ -344,21 +365,22 @@ export class ServerCore implements DriverCore {
         this.#channels.handlePeerMessage(peer, message, nowMs);
       }
       this.#events.deliver(peer, nowMs);
+      state.environment.wake();
     }
-    state.environment.wake();
   }
 
   // ---- time
 
   get nextTimerMs(): number {
-    if (!this.#welcomed) return Infinity;
-    const { clock, lastTick, nowMs, peers } = this.#state;
+    const { log, clock, lastTick, nowMs, peers } = this.#state;
+    if (!this.#welcomed) return log.dueMs;
     let next = clock.msUntil((lastTick + 1) * SUBTICKS, nowMs) + nowMs;
     for (const peer of peers.values()) next = Math.min(next, peer.link.dueMs);
     return next;
   }
 
   handleTimer(nowMs: number): void {
+    this.#state.log.handleTimer(nowMs);
     if (!this.#welcomed) return;
     const time = this.#state.timeAt(nowMs);
     const tick = tickOf(time);
@@ -372,6 +394,7 @@ export class ServerCore implements DriverCore {
     const state = this.#state;
     const { world } = state;
     state.lastTick = tick;
+    this.#work.handleTick(tick, nowMs);
     this.#interest.rebuild();
     for (const peer of state.peers.values()) {
       this.#events.deliver(peer, nowMs);
@@ -385,6 +408,7 @@ export class ServerCore implements DriverCore {
       peer.link.sendSlot(time, nowMs, true);
       if (peer.control.bufferedBytes > MAX_CONTROL_BACKLOG_BYTES) {
         state.counters.add("peers.overloaded");
+        state.log.write(LogCode.Unresponsive, nowMs, peer.peer, CloseCode.Overloaded);
         peer.connection.close(CloseCode.Overloaded, "the control stream is not read");
       }
     }
@@ -411,6 +435,7 @@ export class ServerCore implements DriverCore {
     for (const peer of peers.values()) {
       if (peer.sender.hasAckedDespawn(overdue)) continue;
       this.#state.counters.add("peers.unresponsive");
+      this.#state.log.write(LogCode.Unresponsive, nowMs, peer.peer, CloseCode.Overloaded);
       peer.connection.close(CloseCode.Overloaded, "what ended is not acknowledged");
     }
   }
@@ -425,17 +450,36 @@ export class ServerCore implements DriverCore {
   }
 
   #housekeep(nowMs: number): void {
-    const { counters, peers, world, lastTick } = this.#state;
+    const { counters, peers, world, lastTick, nowS } = this.#state;
     const end = this.#watch.handleTimer(nowMs, () => {
       let rtt = 0;
       for (const peer of peers.values()) rtt = Math.max(rtt, peer.link.rttMs);
       counters.set("entities", world.entityCount);
       counters.set("rttMaxMs", rtt);
       counters.set("tick", lastTick);
+      // New handshakes fail from then on; below nothing there is nothing to tell.
+      if (this.#certificateUntilS !== undefined) {
+        counters.set("certificate.secondsLeft", Math.max(0, this.#certificateUntilS - nowS));
+      }
     });
     if (end === undefined || this.#exit !== undefined) return;
     this.close(end.why, nowMs);
     this.#exit = { code: ExitCode.EngineEnded, reason: end.reason };
+  }
+
+  shed(nowMs: number): boolean {
+    const { peers, counters, log } = this.#state;
+    let [most, victim]: [number, ServerPeer | undefined] = [-1, undefined];
+    for (const peer of peers.values()) {
+      const bytes = peer.link.heldBytes + peer.control.bufferedBytes +
+        this.#channels.bufferedBytes(peer.peer);
+      if (bytes > most) [most, victim] = [bytes, peer];
+    }
+    if (victim === undefined) return false;
+    counters.add("peers.shed");
+    log.write(LogCode.Shed, nowMs, victim.peer, Math.round(most / 1024));
+    victim.connection.close(CloseCode.Shed, "the server is short of memory");
+    return true;
   }
 
   close(reason: string, _nowMs: number): void {

@@ -94,6 +94,21 @@ export class ServerEvents {
     this.deliver(peer, nowMs);
   }
 
+  /** The peer has another role: events of it that wait, and that it may not send any more, go no further. */
+  judgeAgain(peer: ServerPeer): void {
+    const state = this.#state;
+    const { role } = peer;
+    const dropped = peer.events.discard(({ event }) =>
+      !state.gate.decideEvent({
+        event: event.grant.index,
+        roleIndex: role,
+        op: "send",
+        direction: "in",
+      }).allowed
+    );
+    if (dropped > 0) state.counters.add("event.droppedRole", dropped);
+  }
+
   /** Passes on what need not wait any more. */
   deliver(peer: ServerPeer, nowMs: number): void {
     const state = this.#state;

@@ -18,11 +18,17 @@ import {
   JOIN_TIMEOUT_MS,
   MAX_HALF_JOINED,
   PROTOCOL_VERSION,
+  RESUME_SECRET_BYTES,
+  WORK_CONTROL,
 } from "../protocol/limits.ts";
+import { LogCode } from "../protocol/log_codes.ts";
+import { Adjustments } from "../permissions/adjustments.ts";
 import { JoinAttempt, type JoinStage } from "../session/join_attempt.ts";
 import type { CloseInfo, Connection, Stream } from "../transport/connection.ts";
 import { toHex } from "./hex.ts";
+import { whoYields } from "./join_places.ts";
 import { openServerLink, type Place } from "./server_link.ts";
+import { adjustmentsOf } from "./server_rights.ts";
 import { type HalfJoined, type ServerPeer, tellStranger } from "./server_peer.ts";
 import type { LostPeer, ServerState } from "./server_state.ts";
 import { TokenDoor } from "./token_door.ts";
@@ -45,6 +51,8 @@ export class ServerJoin {
   readonly #events: JoinEvents;
   readonly #tokens: TokenDoor;
   readonly #halfJoined = new Set<HalfJoined>();
+  /** Joined ones whose control streams are paused, because they have used up their allowance of work. */
+  readonly #held = new Set<HalfJoined>();
   #isClosed = false;
 
   /** A door that is open. */
@@ -62,8 +70,11 @@ export class ServerJoin {
   /** Somebody connected. */
   handleConnection(connection: Connection, nowMs: number): void {
     const { counters } = this.#state;
-    if (this.#isClosed || this.#halfJoined.size >= MAX_HALF_JOINED) {
+    const mustYield = !this.#isClosed && this.#halfJoined.size >= MAX_HALF_JOINED;
+    if (this.#isClosed || (mustYield && !this.#makeRoom(nowMs))) {
       counters.add("join.refusedConnections");
+      const code = this.#isClosed ? CloseCode.GoingAway : CloseCode.Full;
+      this.#state.log.write(LogCode.ConnectionRefused, nowMs, code, this.#halfJoined.size);
       // Nothing came in yet, so nothing but the code goes out.
       connection.close(this.#isClosed ? CloseCode.GoingAway : CloseCode.Full, "");
       return;
@@ -73,15 +84,28 @@ export class ServerJoin {
       frames: new ControlFrames(),
       control: undefined,
       attempt: new JoinAttempt(nowMs + JOIN_TIMEOUT_MS),
+      sinceMs: nowMs,
       isOver: false,
       peer: undefined,
     };
     this.#halfJoined.add(half);
+    this.#state.log.write(LogCode.Connected, nowMs, this.#halfJoined.size);
     connection.start({
       handleDatagram: (bytes) => this.#handleDatagram(half, bytes),
       handleStream: (stream) => this.#handleStream(half, stream),
       handleClosed: (info) => this.#handleClosed(half, info),
     });
+  }
+
+  /** Ends the connection that has kept others waiting longest, so that silent ones keep nobody out; false when none may be ended. */
+  #makeRoom(nowMs: number): boolean {
+    const victim = whoYields(this.#halfJoined, nowMs);
+    if (victim === undefined) return false;
+    this.#halfJoined.delete(victim);
+    this.#state.counters.add("join.displaced");
+    this.#state.log.write(LogCode.JoinRefused, nowMs, CloseCode.Full);
+    this.#end(victim, CloseCode.Full, "");
+    return true;
   }
 
   /** Time has passed: joins that take too long end, and so do places that nobody took up again. */
@@ -92,12 +116,24 @@ export class ServerJoin {
       if (peerId === undefined) break;
       const place = lost.get(peerId);
       lost.delete(peerId);
-      if (place !== undefined) this.#forget(peerId, place.freeIds, "timed out", nowMs);
+      if (place !== undefined) {
+        this.#forget(peerId, place.freeIds, CloseCode.Silence, "timed out", nowMs);
+      }
     }
     for (const half of this.#halfJoined) {
       if (half.attempt.deadlineMs <= nowMs && !half.isOver) {
         this.#refuse(half, CloseCode.JoinTimeout, "no join message in time");
       }
+    }
+  }
+
+  /** The peer has earned work again: its control stream goes on. */
+  goOn(peer: ServerPeer): void {
+    for (const half of this.#held) {
+      if (half.peer !== peer || peer.work.isSpent) continue;
+      this.#held.delete(half);
+      half.control!.pause(false);
+      this.#readControl(half, this.#state.nowMs);
     }
   }
 
@@ -109,10 +145,10 @@ export class ServerJoin {
     if (peer !== undefined) {
       peer.tell({ kind: "bye", code: CloseCode.Kicked, reason });
       peer.connection.close(CloseCode.Kicked, reason);
-      this.#remove(peer, "kicked", nowMs);
+      this.#remove(peer, CloseCode.Kicked, "kicked", nowMs);
     } else if (place !== undefined) {
       lost.delete(peerId);
-      this.#forget(peerId, place.freeIds, "kicked", nowMs);
+      this.#forget(peerId, place.freeIds, CloseCode.Kicked, "kicked", nowMs);
     }
   }
 
@@ -130,8 +166,9 @@ export class ServerJoin {
   }
 
   #handleDatagram(half: HalfJoined, bytes: Uint8Array): void {
-    if (half.peer === undefined) this.#state.counters.add("net.datagramsBeforeJoin");
-    else this.#events.datagram(half.peer, bytes);
+    if (half.peer === undefined) return this.#state.counters.add("net.datagramsBeforeJoin");
+    this.#noteSecret(half.peer);
+    this.#events.datagram(half.peer, bytes);
   }
 
   #handleStream(half: HalfJoined, stream: Stream): void {
@@ -159,10 +196,22 @@ export class ServerJoin {
       return this.#state.environment.wake();
     }
     half.frames.handleBytes(bytes);
+    this.#readControl(half, nowMs);
+  }
+
+  /** Takes the messages that have come, as far as the peer's allowance of work reaches. */
+  #readControl(half: HalfJoined, nowMs: number): void {
     while (!half.isOver) {
+      if (half.peer?.work.isSpent === true) {
+        half.peer.work.noteOver();
+        half.control!.pause(true);
+        this.#held.add(half);
+        return;
+      }
       const frame = half.frames.pollFrame();
       if (frame === undefined) break;
       const result = decodeControl(frame, "toAuthority");
+      half.peer?.work.spend(WORK_CONTROL);
       if (result.ok) this.#handleControl(half, result.message, nowMs);
       else this.#refuse(half, result.fault, faultName(result.fault));
     }
@@ -173,6 +222,7 @@ export class ServerJoin {
 
   #handleControl(half: HalfJoined, message: ControlMessage, nowMs: number): void {
     const { peer } = half;
+    if (peer !== undefined) this.#noteSecret(peer);
     if (peer === undefined) {
       const { stage } = half.attempt;
       if (message.kind !== stage) this.#refuse(half, Fault.Unexpected, EXPECTED[stage]);
@@ -180,12 +230,20 @@ export class ServerJoin {
       else if (message.kind === "proof") this.#prove(half, message);
     } else if (message.kind === "bye") {
       this.#end(half, CloseCode.Normal, "bye");
-      this.#remove(peer, message.reason === "" ? "left" : message.reason, nowMs);
+      // A peer's own words about its leaving are passed on to nobody: nothing says that there are no contents in them.
+      this.#remove(peer, CloseCode.Normal, "left", nowMs);
     } else if (message.kind === "join" || message.kind === "proof") {
       this.#refuse(half, Fault.Unexpected, "joined already");
     } else {
       this.#events.control(peer, message, nowMs);
     }
+  }
+
+  /** Nobody speaks before the answer to its join; so whoever speaks after it has got it, and the secret in it. */
+  #noteSecret(peer: ServerPeer): void {
+    if (peer.hasSecret) return;
+    peer.hasSecret = true;
+    if (this.#state.peers.get(peer.peer) === peer) this.#state.resume.handleProof(peer.peer);
   }
 
   #end(half: HalfJoined, code: number, reason: string): void {
@@ -195,8 +253,10 @@ export class ServerJoin {
   }
 
   #refuse(half: HalfJoined, code: number, reason: string): void {
-    const { counters } = this.#state;
+    const { counters, log, nowMs } = this.#state;
     counters.add(half.peer === undefined ? "join.refused" : `fault.${faultName(code)}`);
+    if (half.peer === undefined) log.write(LogCode.JoinRefused, nowMs, code);
+    else log.write(LogCode.Faulty, nowMs, half.peer.peer, code);
     if (half.peer === undefined && !tellStranger(half, { kind: "refused", code, reason })) {
       tellStranger(half, { kind: "refused", code, reason: "" });
     }
@@ -219,14 +279,16 @@ export class ServerJoin {
     }
     const { resume } = message;
     if (resume === undefined) return this.#joinAnew(half, message.credential, nowMs);
-    if (this.#state.resume.redeem(resume.peer, resume.secret, nowMs) !== "ok") {
+    const claim = this.#state.resume.redeem(resume.peer, resume.secret, nowMs);
+    if (claim.outcome !== "ok") {
       this.#state.counters.add("join.resumeRefused");
+      this.#state.log.write(LogCode.ResumeRefused, nowMs, resume.peer);
       const reason = "the resume secret is not valid: join anew";
       return this.#refuse(half, CloseCode.Credential, reason);
     }
     const place = this.#takePlace(resume.peer);
     this.#state.roster.setConnected(resume.peer, true);
-    this.#admit(half, resume.peer, place, true, nowMs);
+    this.#admit(half, resume.peer, place, claim.next, nowMs);
   }
 
   #joinAnew(half: HalfJoined, credential: JoinMessage["credential"], nowMs: number): void {
@@ -266,8 +328,13 @@ export class ServerJoin {
     if (entry === undefined && this.#giveUpEmptyPlace(nowMs)) entry = roster.add(role, nowMs);
     if (entry === undefined) return this.#refuse(half, CloseCode.Full, "the world is full");
     introduce(entry.peer);
-    const place = { role, freeIds: new Set<EntityId>(), sender: undefined };
-    this.#admit(half, entry.peer, place, false, nowMs);
+    const place = {
+      role,
+      adjusted: new Adjustments(),
+      freeIds: new Set<EntityId>(),
+      sender: undefined,
+    };
+    this.#admit(half, entry.peer, place, undefined, nowMs);
   }
 
   /** Gives up the place that was lost longest and has nothing in the world: who is here now comes before who left no trace. */
@@ -276,7 +343,7 @@ export class ServerJoin {
     for (const [peerId, place] of lost) {
       if (world.countOwned(peerId) > 0) continue;
       lost.delete(peerId);
-      this.#forget(peerId, place.freeIds, "its place was needed", nowMs);
+      this.#forget(peerId, place.freeIds, CloseCode.Full, "its place was needed", nowMs);
       return true;
     }
     return false;
@@ -301,19 +368,20 @@ export class ServerJoin {
     half: HalfJoined,
     peerId: number,
     place: Place,
-    resumed: boolean,
+    nextSecret: Uint8Array | undefined,
     nowMs: number,
   ): void {
     const state = this.#state;
     const { grants, world } = state;
+    const resumed = nextSecret !== undefined;
     const peer = openServerLink(state, half, peerId, place, nowMs);
     half.peer = peer;
     this.#halfJoined.delete(half);
     state.peers.set(peerId, peer);
     state.chooseViewpoint(peer);
     state.ids.fill(peer, world.countOwned(peerId));
-    const secret = state.environment.randomBytes(32);
-    state.resume.issue(peerId, secret);
+    const secret = nextSecret ?? state.environment.randomBytes(RESUME_SECRET_BYTES);
+    if (!resumed) state.resume.issue(peerId, secret);
     const roleId = grants.roles[place.role]!.id;
     peer.tell({
       kind: "accepted",
@@ -326,6 +394,7 @@ export class ServerJoin {
       authority: SERVER_PEER,
       time: state.timeAt(nowMs),
       entityIds: [...place.freeIds].sort((a, b) => a - b),
+      adjustments: adjustmentsOf(grants, place.adjusted),
     });
     peer.tell({ kind: "roster", joins: this.#everyone(), leaves: [] });
     if (!resumed) {
@@ -334,6 +403,7 @@ export class ServerJoin {
         other.tell({ kind: "roster", joins: [{ peer: peerId, roleId }], leaves: [] });
       }
     }
+    state.log.write(resumed ? LogCode.PeerResumed : LogCode.PeerJoined, nowMs, peerId, roleId);
     state.push({ kind: "peerJoin", peer: peerId, roleId, resumed });
     state.counters.add(resumed ? "join.resumed" : "join.accepted");
     state.counters.set("peers", state.peers.size);
@@ -350,13 +420,17 @@ export class ServerJoin {
   #handleClosed(half: HalfJoined, info: CloseInfo): void {
     half.isOver = true;
     this.#halfJoined.delete(half);
+    this.#held.delete(half);
     const { peer } = half;
+    if (peer === undefined) {
+      this.#state.log.write(LogCode.Disconnected, this.#state.nowMs, info.code);
+    }
     if (peer !== undefined && this.#state.peers.get(peer.peer) === peer) {
       const { nowMs } = this.#state;
       // A peer that means to go says so, by a bye or by this code; everything else may be a network that comes back.
-      if (info.by === "local") this.#remove(peer, reasonOf(info), nowMs);
+      if (info.by === "local") this.#remove(peer, info.code, reasonOf(info), nowMs);
       else if (info.by === "remote" && info.code === CloseCode.GoingAway) {
-        this.#remove(peer, "left", nowMs);
+        this.#remove(peer, info.code, "left", nowMs);
       } else this.#lose(peer, nowMs);
     }
     this.#state.environment.wake();
@@ -366,11 +440,12 @@ export class ServerJoin {
   #lose(peer: ServerPeer, nowMs: number): void {
     const state = this.#state;
     this.#detach(peer);
-    const { role, freeIds, sender } = peer;
-    state.lost.set(peer.peer, { peer: peer.peer, role, freeIds, sender });
+    const { role, adjusted, freeIds, sender } = peer;
+    state.lost.set(peer.peer, { peer: peer.peer, role, adjusted, freeIds, sender });
     state.roster.setConnected(peer.peer, false);
     state.resume.handleLost(peer.peer, nowMs);
     state.counters.add("peers.lost");
+    state.log.write(LogCode.PeerLost, nowMs, peer.peer);
   }
 
   #detach(peer: ServerPeer): void {
@@ -380,13 +455,19 @@ export class ServerJoin {
     this.#events.detached(peer);
   }
 
-  #remove(peer: ServerPeer, reason: string, nowMs: number): void {
+  #remove(peer: ServerPeer, code: number, reason: string, nowMs: number): void {
     if (this.#state.peers.get(peer.peer) === peer) this.#detach(peer);
-    this.#forget(peer.peer, peer.freeIds, reason, nowMs);
+    this.#forget(peer.peer, peer.freeIds, code, reason, nowMs);
   }
 
   /** A peer is gone for good: its entities leave the world, its ids come back. */
-  #forget(peerId: number, freeIds: ReadonlySet<EntityId>, reason: string, nowMs: number): void {
+  #forget(
+    peerId: number,
+    freeIds: ReadonlySet<EntityId>,
+    code: number,
+    reason: string,
+    nowMs: number,
+  ): void {
     const state = this.#state;
     state.resume.forget(peerId);
     const owned: EntityId[] = [];
@@ -397,6 +478,7 @@ export class ServerJoin {
     for (const other of state.peers.values()) {
       other.tell({ kind: "roster", joins: [], leaves: [peerId] });
     }
+    state.log.write(LogCode.PeerLeft, nowMs, peerId, code);
     state.push({ kind: "peerLeave", peer: peerId, reason });
   }
 }

@@ -1,17 +1,21 @@
 // What a server sets up for each peer that it lets in: sender, receiver and link of one connection, and what of an earlier one goes on.
 
 import type { EntityId } from "../protocol/entity_id.ts";
-import { SERVER_ROLE } from "../permissions/grants.ts";
+import type { Adjustments } from "../permissions/adjustments.ts";
+import { ownWriteMaskOf, SERVER_ROLE } from "../permissions/grants.ts";
 import { SnapshotReceiver } from "../replication/snapshot_receiver.ts";
 import { SnapshotSender } from "../replication/snapshot_sender.ts";
 import { PeerLink } from "./peer_link.ts";
 import { type HalfJoined, ServerPeer } from "./server_peer.ts";
 import type { ServerState } from "./server_state.ts";
+import { workAllowance, WorkBudget } from "./work_budget.ts";
 
 /** What a place brings along when it is taken up again. */
 export interface Place {
   /** Role index. */
   readonly role: number;
+  /** What was granted to it and revoked from it while running. */
+  readonly adjusted: Adjustments;
   /** Ids in the peer's hand. */
   readonly freeIds: Set<EntityId>;
   /** What it had been told over its last link, if there was one. */
@@ -28,24 +32,27 @@ export function openServerLink(
 ): ServerPeer {
   const { grants, world, counters, worldEpoch } = state;
   const { connection } = half;
-  const { role, freeIds } = place;
+  const { role, adjusted, freeIds } = place;
   const sender = new SnapshotSender({
     grants,
     world,
     peer: peerId,
     roleIndex: role,
+    adjusted,
     direction: "down",
   });
-  if (place.sender !== undefined) goOn(state, peerId, role, place.sender, sender);
+  if (place.sender !== undefined) goOn(state, peerId, place, place.sender, sender);
   const receiver = new SnapshotReceiver({
     grants,
     roleIndex: role,
+    adjusted,
     direction: "up",
     fieldsAllowed: (c) => fieldsAllowed(state, c),
     mayHold: (id) =>
       freeIds.has(id) || state.ids.isRestingOf(id, peerId) ||
       (world.isAlive(id) && world.owner(id) === peerId),
   });
+  const work = new WorkBudget(workAllowance(grants, role), grants.tickHz);
   const link = new PeerLink(
     {
       connection,
@@ -56,6 +63,9 @@ export function openServerLink(
       bytesPerSecond: grants.peerBytesPerSecond,
       tickHz: grants.tickHz,
       counters,
+      peer: peerId,
+      log: state.log,
+      work,
     },
     state.timeAt(nowMs),
     nowMs,
@@ -63,11 +73,13 @@ export function openServerLink(
   return new ServerPeer({
     peer: peerId,
     role,
+    adjusted,
     connection,
     control: half.control!,
     link,
     sender,
     receiver,
+    work,
     grants,
     freeIds,
     grantEpoch: 0,
@@ -81,24 +93,23 @@ export function openServerLink(
 function goOn(
   { world, grants }: ServerState,
   peerId: number,
-  role: number,
+  { role, adjusted }: Place,
   before: SnapshotSender,
   sender: SnapshotSender,
 ): void {
   world.forEachOwned(peerId, (id) => {
     world.forEachComponent(id, (c) => {
-      const { authority, writeMasks } = grants.components[c]!;
-      if (authority !== "owner" || writeMasks[role] === 0) return;
+      if (ownWriteMaskOf(grants.components[c]!, role, adjusted) === 0) return;
       if (before.isAcked(id, c)) sender.markSynced(id, c);
     });
   });
 }
 
-/** Fields that the world grants to any role towards authority. */
+/** Fields that the world grants to any role, or lets be granted, towards authority. */
 function fieldsAllowed({ grants }: ServerState, c: number): number {
   const component = grants.components[c]!;
   if (component.authority !== "owner") return 0;
-  let mask = 0;
+  let mask = component.grantableWrite;
   component.writeMasks.forEach((writable, role) => {
     if (role !== SERVER_ROLE) mask |= writable;
   });

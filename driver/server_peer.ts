@@ -12,6 +12,7 @@ import {
   STREAM_STALL_MS,
 } from "../protocol/limits.ts";
 import type { Connection, Stream } from "../transport/connection.ts";
+import type { Adjustments } from "../permissions/adjustments.ts";
 import { RateLimiter } from "../permissions/rate_limiter.ts";
 import type { Grants } from "../permissions/grants.ts";
 import type { SnapshotReceiver } from "../replication/snapshot_receiver.ts";
@@ -21,6 +22,7 @@ import { EventQueue } from "../session/event_queue.ts";
 import type { PendingEvent } from "./event_router.ts";
 import type { ChannelPeer } from "./channel_table.ts";
 import type { ChannelMessage, PeerLink } from "./peer_link.ts";
+import type { WorkBudget } from "./work_budget.ts";
 
 /** A connection that has not joined yet. */
 export interface HalfJoined {
@@ -29,6 +31,8 @@ export interface HalfJoined {
   control: Stream | undefined;
   /** How far its join has come, and what it may be sent. */
   readonly attempt: JoinAttempt;
+  /** When it connected, ms. */
+  readonly sinceMs: number;
   /** Closed, or about to be: nothing more of it counts. */
   isOver: boolean;
   /** Set once it has joined. */
@@ -52,6 +56,12 @@ export class ServerPeer implements ChannelPeer {
   readonly link: PeerLink;
   readonly sender: SnapshotSender;
   readonly receiver: SnapshotReceiver;
+  /** The work that it may cause. */
+  readonly work: WorkBudget;
+  /** Entities for which that account was made. */
+  workOwned = 0;
+  /** What was granted to it and revoked from it while running. */
+  readonly adjusted: Adjustments;
   readonly events: EventQueue<PendingEvent>;
   /** Ids handed to the peer and not used by it yet. */
   readonly freeIds: Set<EntityId>;
@@ -68,27 +78,33 @@ export class ServerPeer implements ChannelPeer {
   grantEpoch: number;
   /** The entity whose position is this peer's point of view, 0 while it has none. */
   viewpoint: EntityId = 0;
+  /** Something came from it after it was let in, so it holds the resume secret that it was given with that. */
+  hasSecret = false;
   readonly localRole = 0;
 
   constructor(options: {
     peer: number;
     role: number;
+    adjusted: Adjustments;
     connection: Connection;
     control: Stream;
     link: PeerLink;
     sender: SnapshotSender;
     receiver: SnapshotReceiver;
+    work: WorkBudget;
     grants: Grants;
     freeIds: Set<EntityId>;
     grantEpoch: number;
   }) {
     this.peer = options.peer;
     this.role = options.role;
+    this.adjusted = options.adjusted;
     this.connection = options.connection;
     this.control = options.control;
     this.link = options.link;
     this.sender = options.sender;
     this.receiver = options.receiver;
+    this.work = options.work;
     this.freeIds = options.freeIds;
     this.grantEpoch = options.grantEpoch;
     this.events = new EventQueue<PendingEvent>();

@@ -7,10 +7,14 @@ import {
   SERVER_PEER,
   type ToEngine,
 } from "../protocol/engine_messages.ts";
+import { DENIAL_SUBJECTS } from "../protocol/denial_subjects.ts";
 import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
 import { Fault } from "../protocol/faults.ts";
+import { LogCode } from "../protocol/log_codes.ts";
+import { RESUME_SECRET_BYTES, WORK_DENIAL } from "../protocol/limits.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { TimelineClock } from "../protocol/timeline_clock.ts";
+import type { Adjustments } from "../permissions/adjustments.ts";
 import { Denials } from "../permissions/denials.ts";
 import { Gate } from "../permissions/gate.ts";
 import type { Grants } from "../permissions/grants.ts";
@@ -24,9 +28,11 @@ import type { CoreEnvironment } from "./core.ts";
 import { Counters } from "./counters.ts";
 import { EngineOutbox } from "./engine_outbox.ts";
 import { HandleTable } from "./handle_table.ts";
+import { DEFAULT_LOG, type LogOptions, LogRing } from "./log_ring.ts";
 import { PeerIds } from "./peer_ids.ts";
 import { clampSampleTime } from "./sample_time.ts";
 import type { ServerPeer } from "./server_peer.ts";
+import { Violations } from "./violations.ts";
 
 /** What a denial is about. */
 export type DenialSubject = "component" | "event" | "channel" | "voice" | "spawn" | "despawn";
@@ -35,6 +41,8 @@ export type DenialSubject = "component" | "event" | "channel" | "voice" | "spawn
 export interface LostPeer {
   readonly peer: number;
   role: number;
+  /** What was granted to it and revoked from it while running. */
+  readonly adjusted: Adjustments;
   readonly freeIds: Set<EntityId>;
   /** What it had been told: its next link goes on from there. */
   readonly sender: SnapshotSender;
@@ -48,9 +56,11 @@ export class ServerState {
   readonly world: World;
   readonly clock: TimelineClock;
   readonly counters = new Counters();
+  readonly log: LogRing;
   readonly handles = new HandleTable();
   readonly outbox: EngineOutbox;
   readonly denials = new Denials();
+  readonly violations = new Violations();
   readonly roster: Roster;
   readonly resume: ResumeTable;
   readonly nonces = new UsedNonces();
@@ -68,9 +78,10 @@ export class ServerState {
   readonly #position = new Float64Array(3);
 
   /** Begins with an empty world. */
-  constructor(grants: Grants, environment: CoreEnvironment) {
+  constructor(grants: Grants, environment: CoreEnvironment, log: LogOptions = DEFAULT_LOG) {
     this.grants = grants;
     this.environment = environment;
+    this.log = new LogRing(log);
     this.gate = new Gate(grants);
     this.world = new World(grants);
     this.clock = new TimelineClock(grants.tickHz);
@@ -82,7 +93,11 @@ export class ServerState {
       epochOf: (id) => this.world.isAlive(id) ? this.world.epoch(id) : 0,
     }, this.counters);
     this.roster = new Roster(grants.maxPeers);
-    this.resume = new ResumeTable(environment.sha256, grants.resumeMs);
+    this.resume = new ResumeTable(
+      environment.sha256,
+      environment.randomBytes(RESUME_SECRET_BYTES),
+      grants.resumeMs,
+    );
     this.ids = new PeerIds(grants.maxEntities, grants.maxEntitiesPerPeer);
   }
 
@@ -161,6 +176,7 @@ export class ServerState {
       nowMs,
     );
     if (peer === undefined) return;
+    peer.work.spend(WORK_DENIAL);
     if (!peer.offenceLimit.take(0, nowMs)) peer.link.countFault(Fault.Flood, nowMs);
     if (peer.denialLimit.take(0, nowMs)) {
       peer.tell({ kind: "denied", rule: ruleCode(rule), subject, id, fields, entity, count: 1 });
@@ -193,5 +209,7 @@ export class ServerState {
     };
     this.denials.record(report, nowMs);
     this.counters.add("denials");
+    const subjectCode = DENIAL_SUBJECTS.indexOf(subject);
+    this.log.write(LogCode.Denied, nowMs, peer, ruleCode(rule), subjectCode, id);
   }
 }

@@ -5,7 +5,7 @@ import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
 import { MAX_PENDING_SPAWNS, SPAWN_COUNT_WAIT_MS, SPAWN_WAIT_MS } from "../protocol/limits.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { Rule, ruleCode } from "../permissions/rule.ts";
-import type { ComponentGrant } from "../permissions/grants.ts";
+import { type ComponentGrant, ownWriteMaskOf } from "../permissions/grants.ts";
 import { RateLimiter } from "../permissions/rate_limiter.ts";
 import type { DecodedSnapshot, SnapshotEntry } from "../replication/snapshot_receiver.ts";
 import { setNeutral } from "../replication/quantise.ts";
@@ -13,8 +13,10 @@ import {
   changedFields,
   type ComponentValue,
   copyFields,
+  copyValue,
   createValue,
 } from "../replication/value.ts";
+import { CheckDoor } from "./check_door.ts";
 import { clampSampleTime } from "./sample_time.ts";
 import type { ServerPeer } from "./server_peer.ts";
 import type { ServerState } from "./server_state.ts";
@@ -23,16 +25,21 @@ import type { ServerState } from "./server_state.ts";
 export class ServerWrites {
   readonly #state: ServerState;
   readonly #received: ComponentValue[];
+  /** Fields that each of them holds. */
+  readonly #held: number[];
   readonly #whole: ComponentValue[];
   /** By component, keyed by slot: an entity has one owner, so its writes are one peer's. */
   readonly #limits: RateLimiter[];
+  readonly #checks: CheckDoor;
 
   /** Applies to the state's world. */
   constructor(state: ServerState) {
     const { components, maxEntities } = state.grants;
     this.#state = state;
     this.#received = components.map((component) => createValue(component));
+    this.#held = components.map(() => 0);
     this.#whole = components.map((component) => createValue(component));
+    this.#checks = new CheckDoor(state);
     const maxKeys = maxEntities + 1;
     this.#limits = components.map(({ rateHz }) => new RateLimiter({ rateHz, maxKeys }));
   }
@@ -40,6 +47,7 @@ export class ServerWrites {
   /** An entity is gone: its slot's next one starts with fresh allowances. */
   forget(id: EntityId): void {
     for (const limit of this.#limits) limit.forget(entitySlot(id));
+    this.#checks.forget(id);
   }
 
   /** Applies one committed snapshot of `peer`; what changes belongs to the next tick. `time` is the present. */
@@ -73,8 +81,10 @@ export class ServerWrites {
     }
     if (entry.state === "gone") {
       peer.pendingSpawns.delete(id);
-      if (isAlive) this.#state.despawn(id);
-      // Spawned and despawned before it came to life here: the id is used up all the same.
+      if (isAlive) {
+        this.#checks.bury(peer, id, nowMs);
+        this.#state.despawn(id);
+      } // Spawned and despawned before it came to life here: the id is used up all the same.
       else if (peer.freeIds.delete(id)) this.#state.ids.rest(id, peer.peer);
       return;
     }
@@ -125,20 +135,59 @@ export class ServerWrites {
         this.#refuseSpawn(peer, rule, id, nowMs);
         continue;
       }
+      const broken = this.#judgeSpawn(peer, id, pending.components, time, nowMs);
+      if (broken === undefined) {
+        this.#refuseSpawn(peer, Rule.Check, id, nowMs);
+        continue;
+      }
       peer.pendingSpawns.delete(id);
       peer.freeIds.delete(id);
       state.world.spawn(id, peer.peer, this.#tick);
-      for (const c of pending.components) {
+      for (const [i, c] of pending.components.entries()) {
         const received = this.#received[c]!;
-        const held = receiver.read(id, c, received);
+        const held = this.#held[c]!;
         this.#add(id, c, held, received, receiver.timeOf(id, c), peer, time);
         this.#settleSpawned(peer, id, c, held, nowMs);
+        if (broken[i] !== 0) this.#refuseFields(peer, Rule.Check, c, broken[i]!, id, nowMs);
         // The first value spends from the same allowance as every later one.
         this.#limits[c]!.take(entitySlot(id), nowMs);
       }
       state.outbox.markSpawn(id);
       state.chooseViewpoint(peer);
     }
+  }
+
+  /**
+   * Judges the first values of a spawn, which stand in `#received` afterwards: for each component the fields that were not taken as they came;
+   * `undefined` when the spawn is refused.
+   */
+  #judgeSpawn(
+    peer: ServerPeer,
+    id: EntityId,
+    components: readonly number[],
+    time: TimelineTime,
+    nowMs: number,
+  ): number[] | undefined {
+    const { receiver } = peer;
+    const broken: number[] = [];
+    for (const c of components) {
+      const received = this.#received[c]!;
+      const held = receiver.read(id, c, received);
+      this.#held[c] = held;
+      const fields = held & this.#writable(peer, c, true);
+      const sampled = receiver.timeOf(id, c);
+      copyValue(
+        this.#checks.judge(peer, id, c, fields, received, sampled, time, nowMs),
+        received,
+      );
+      if (this.#checks.refused !== 0) {
+        this.#checks.forget(id);
+        return undefined;
+      }
+      broken.push(this.#checks.broken);
+    }
+    this.#checks.settle(peer, components);
+    return broken;
   }
 
   /** Removes components of an entity that the peer owns; added ones come with their values. */
@@ -148,9 +197,18 @@ export class ServerWrites {
     if (entry.epoch !== world.epoch(id)) return;
     for (const component of this.#state.grants.components) {
       const c = component.index;
-      if (component.authority !== "owner" || component.writeMasks[peer.role] === 0) continue;
-      if ((component.spawnRoles & (1 << peer.role)) === 0) continue;
       if (entry.visible.includes(c) || !world.hasComponent(id, c)) continue;
+      // Headers of peers list what they write; of the rest they say nothing.
+      if (ownWriteMaskOf(component, peer.role, peer.adjusted) === 0) continue;
+      const decision = this.#state.gate.decideChange({
+        component: c,
+        op: "remove",
+        roleIndex: peer.role,
+        isOwner: true,
+        ownedWith: () => 0,
+        direction: "in",
+      });
+      if (!decision.allowed) continue;
       // The server's engine added it, and the peer does not know of it yet.
       if (!peer.sender.isAcked(id, c)) continue;
       world.removeComponent(id, c, this.#tick);
@@ -160,11 +218,10 @@ export class ServerWrites {
 
   /** The peer has what it spawned with, unless this host keeps a part of it out: then it is told, and put right. */
   #settleSpawned(peer: ServerPeer, id: EntityId, c: number, held: number, nowMs: number): void {
-    const { gate, grants } = this.#state;
     peer.sender.markSynced(id, c);
-    const component = grants.components[c]!;
-    const kept = held & component.writeMasks[peer.role]! &
-      ~gate.writeMask(c, peer.role, true, "in");
+    const component = this.#state.grants.components[c]!;
+    const kept = held & ownWriteMaskOf(component, peer.role, peer.adjusted) &
+      ~this.#writable(peer, c, true);
     if (kept === 0) return;
     this.#deny(peer, Rule.Host, component, kept, id, nowMs);
     peer.sender.putRight(id, c);
@@ -176,7 +233,7 @@ export class ServerWrites {
     if (!world.isAlive(id)) return;
     const component = grants.components[c]!;
     const isOwner = world.owner(id) === peer.peer;
-    const passing = gate.writeMask(c, peer.role, isOwner, "in");
+    const passing = this.#writable(peer, c, isOwner);
     const fields = entry.held & passing;
     const decision = gate.decideWrite({
       component: c,
@@ -184,12 +241,15 @@ export class ServerWrites {
       roleIndex: peer.role,
       isOwner,
       direction: "in",
+      adjusted: peer.adjusted,
     });
     // Fields that this host alone keeps out do not keep the others out.
     if (!decision.allowed && (decision.rule !== Rule.Host || fields === 0)) {
       return this.#refuse(peer, decision.rule, entry, nowMs);
     }
-    const isCut = !decision.allowed && this.#differs(entry, entry.mask & ~passing);
+    // A denial says that the world has another value: of what the peer may not read it must not say even that.
+    const readable = gate.readMask(c, peer.role, isOwner, peer.adjusted);
+    const isCut = !decision.allowed && this.#differs(entry, entry.mask & ~passing & readable);
     // An override stands until its owner has acknowledged it; only then do the owner's writes count again.
     const isKnown = world.hasComponent(id, c);
     if (entry.epoch !== world.epoch(id) || (isKnown && !peer.sender.isAcked(id, c))) {
@@ -209,17 +269,18 @@ export class ServerWrites {
     if (!this.#limits[c]!.take(entitySlot(id), nowMs)) {
       return this.#refuse(peer, Rule.Rate, entry, nowMs);
     }
+    const checks = this.#checks;
+    const value = checks.judge(peer, id, c, fields, entry.value, entry.time, time, nowMs);
+    const { refused, broken, sampled } = checks;
     if (!isKnown) {
-      this.#add(id, c, entry.held, entry.value, entry.time, peer, time);
+      if (refused !== 0) return this.#deny(peer, Rule.Check, component, refused, id, nowMs);
+      this.#add(id, c, entry.held, value, sampled, peer, time);
       peer.sender.markSynced(id, c);
-      if (isCut) this.#refuse(peer, Rule.Host, entry, nowMs);
-      return;
-    }
-    const sampled = clampSampleTime(entry.time, time, grants.tickHz);
-    if (world.write(id, c, fields, entry.value, this.#tick, sampled) !== 0) {
+    } else if (world.write(id, c, fields & ~refused, value, this.#tick, sampled) !== 0) {
       peer.sender.markSynced(id, c);
       outbox.markValue(id, c);
     }
+    if (broken !== 0) this.#refuseFields(peer, Rule.Check, c, broken, id, nowMs);
     if (isCut) this.#refuse(peer, Rule.Host, entry, nowMs);
   }
 
@@ -241,12 +302,12 @@ export class ServerWrites {
     peer: ServerPeer,
     time: TimelineTime,
   ): void {
-    const { world, gate, grants, outbox } = this.#state;
+    const { world, grants, outbox } = this.#state;
     const component = grants.components[c]!;
     const whole = this.#whole[c]!;
     setNeutral(component, whole);
     // The world's rights and this host's: what either denies stays neutral.
-    copyFields(component, received, whole, held & gate.writeMask(c, peer.role, true, "in"));
+    copyFields(component, received, whole, held & this.#writable(peer, c, true));
     world.addComponent(
       id,
       c,
@@ -262,6 +323,19 @@ export class ServerWrites {
     const { id, component } = entry;
     this.#deny(peer, rule, this.#state.grants.components[component], entry.mask, id, nowMs);
     if (this.#state.world.hasComponent(id, component)) peer.sender.putRight(id, component);
+  }
+
+  /** As `#refuse`, for some fields of a value of which the others count. */
+  #refuseFields(
+    peer: ServerPeer,
+    rule: Rule,
+    c: number,
+    fields: number,
+    id: EntityId,
+    nowMs: number,
+  ): void {
+    this.#deny(peer, rule, this.#state.grants.components[c], fields, id, nowMs);
+    peer.sender.putRight(id, c);
   }
 
   /** Counts and tells a refused spawn, which the peer's engine rolls back; the id is used up. */
@@ -285,6 +359,11 @@ export class ServerWrites {
   ): void {
     const known = this.#state.world.isAlive(id) ? id : NO_ENTITY;
     this.#state.deny(peer, rule, "component", component?.id ?? 0, fields, known, nowMs);
+  }
+
+  /** Fields of a component that the peer may write here, of its own entities or of others. */
+  #writable({ role, adjusted }: ServerPeer, component: number, isOwner: boolean): number {
+    return this.#state.gate.writeMask(component, role, isOwner, "in", adjusted);
   }
 
   #ownedWith(peer: number, component: number): number {

@@ -5,12 +5,14 @@ import { assert } from "../protocol/assert.ts";
 import { CloseCode } from "../protocol/close_codes.ts";
 import type { ProofMessage } from "../protocol/control_messages.ts";
 import { NONCE_HASH_BYTES } from "../protocol/limits.ts";
+import { LogCode } from "../protocol/log_codes.ts";
 import {
   forgetSecond,
   type JoinToken,
   nonceText,
   TOKEN_REFUSALS,
   TokenRule,
+  tokenRuleCode,
 } from "../session/join_token.ts";
 import { encodeNonceRecord } from "../session/used_nonces.ts";
 import type { ServerState } from "./server_state.ts";
@@ -72,11 +74,13 @@ export class TokenDoor {
     if (state.roster.size >= grants.maxPeers) return full("the world is full");
     if (nonces.use(hash, forgetS, nowS) !== "ok") {
       state.counters.add("join.noncesFull");
+      state.log.write(LogCode.TokensFull, state.nowMs);
       return full("too many join tokens were used of late");
     }
     const role = grants.roles.find((one) => one.name === token.claims.role);
     assert(role !== undefined, "a good token names a declared role");
     const introduce = (peer: number) => {
+      state.log.write(LogCode.TokenUsed, state.nowMs, peer);
       state.push({ kind: "identity", peer, ...proof });
       state.push({ kind: "nonces", used: encodeNonceRecord(hash, forgetS) });
     };
@@ -84,7 +88,9 @@ export class TokenDoor {
   }
 
   #refusal(rule: TokenRule): TokenVerdict {
-    this.#state.counters.add(`join.token.${rule}`);
+    const { counters, log, nowMs } = this.#state;
+    counters.add(`join.token.${rule}`);
+    log.write(LogCode.TokenRefused, nowMs, tokenRuleCode(rule));
     return { isGood: false, code: CloseCode.Credential, reason: TOKEN_REFUSALS[rule] };
   }
 }

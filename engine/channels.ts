@@ -4,6 +4,7 @@
 import { DRIVER_HANDLE_BIT, SERVER_PEER, type ToEngine } from "../protocol/engine_messages.ts";
 import {
   CHANNEL_PIECE_BYTES,
+  CHANNEL_PROGRESS_MS,
   CHANNEL_WINDOW_BYTES,
   MAX_OPEN_CHANNELS,
 } from "../protocol/limits.ts";
@@ -11,113 +12,44 @@ import { isNameOf } from "../permissions/gate.ts";
 import type { ChannelGrant } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
 import { clampText } from "../protocol/engine_codec.ts";
+import { Channel, type ChannelEntry, type ChannelOwner } from "./channel.ts";
+import type { CallbackGuard } from "./callback_guard.ts";
 import type { LinkOutbox } from "./link_outbox.ts";
 import type { LinkState } from "./link_state.ts";
+import { Reassembly } from "./reassembly.ts";
 
 /** Consumed bytes are credited back in steps of a quarter window, so that credits stay rare. */
 const CREDIT_STEP_BYTES = CHANNEL_WINDOW_BYTES / 4;
 
 const NOTHING = new Uint8Array(0);
 
-interface Outgoing {
-  readonly bytes: Uint8Array;
-  at: number;
-}
-
-/** One open channel to a peer's engine (for clients: to the server's). */
-export class Channel {
-  /** Called with each whole message; the bytes belong to the callee. */
-  onMessage: ((bytes: Uint8Array) => void) | undefined;
-  /** Called once, when the other side or the driver closed the channel, or the driver was lost. */
-  onClose: ((reason: string) => void) | undefined;
-  /** Called when `send` returned false for want of room and would take a message again. */
-  onWritable: (() => void) | undefined;
-
-  readonly #table: ChannelTable;
-  readonly #entry: ChannelEntry;
-
-  /** Made by the link alone. */
-  constructor(table: ChannelTable, entry: ChannelEntry) {
-    this.#table = table;
-    this.#entry = entry;
-  }
-
-  /** Full name: the declared one, or one inside the declared namespace. */
-  get name(): string {
-    return this.#entry.name;
-  }
-
-  /** The peer at the other end. */
-  get peer(): number {
-    return this.#entry.peer;
-  }
-
-  /** False once either side has closed it. */
-  get isOpen(): boolean {
-    return this.#entry.isOpen;
-  }
-
-  /** Bytes taken by `send` that have not gone to the driver. */
-  get bufferedBytes(): number {
-    return this.#entry.bufferedBytes;
-  }
-
-  /**
-   * Sends one message; the bytes are copied.
-   *
-   * @returns false when it was not taken: closed; denied (reported by `onDenied`); or, until `onWritable`, no room. An unreliable channel
-   * without room drops the message, which is counted.
-   */
-  send(bytes: Uint8Array): boolean {
-    return this.#table.send(this.#entry, bytes);
-  }
-
-  /** Closes the channel. What `send` took and did not go out is dropped. */
-  close(reason = ""): void {
-    this.#table.close(this.#entry, reason);
-  }
-}
-
-interface ChannelEntry {
-  readonly number: number;
-  readonly grant: ChannelGrant;
-  readonly name: string;
-  readonly peer: number;
-  channel: Channel | undefined;
-  isOpen: boolean;
-  readonly queue: Outgoing[];
-  bufferedBytes: number;
-  /** Bytes that may go to the driver before it grants more. */
-  window: number;
-  wantsRoom: boolean;
-  /** The incoming message so far is the first `receivedBytes` of this buffer. */
-  received: Uint8Array;
-  receivedBytes: number;
-  /** Pieces of a refused message are swallowed up to its end. */
-  isRefusing: boolean;
-  /** Bytes the driver may still send; below zero by at most one piece. */
-  driverWindow: number;
-  owedCredit: number;
-}
-
 /** All channels of one link. */
-export class ChannelTable {
+export class ChannelTable implements ChannelOwner {
   readonly #state: LinkState;
   readonly #outbox: LinkOutbox;
-  readonly #onChannel: (channel: Channel) => void;
+  readonly #guard: CallbackGuard;
   readonly #entries = new Map<number, ChannelEntry>();
+  readonly #unfinished = new Reassembly();
+  /** Channels whose credit is held back. */
+  #waiting = 0;
+  #hasMarks = false;
   #next = 1;
 
-  /** @param onChannel Told of channels that a peer opened. */
-  constructor(state: LinkState, outbox: LinkOutbox, onChannel: (channel: Channel) => void) {
+  /** @param guard Runs game code's callbacks, also those of the channels. */
+  constructor(state: LinkState, outbox: LinkOutbox, guard: CallbackGuard) {
     this.#state = state;
     this.#outbox = outbox;
-    this.#onChannel = onChannel;
+    this.#guard = guard;
   }
 
   /** Channels open. */
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** Bytes of room that messages take which have not come whole. */
+  get heldBytes(): number {
+    return this.#unfinished.heldBytes;
   }
 
   /** Opens a channel; `undefined` when the gate refuses it. */
@@ -219,7 +151,7 @@ export class ChannelTable {
     this.#outbox.push({ kind: "channelData", channel: entry.number, piece, last });
     if (entry.wantsRoom && entry.bufferedBytes < CHANNEL_WINDOW_BYTES) {
       entry.wantsRoom = false;
-      entry.channel?.onWritable?.();
+      this.#guard.run(() => entry.channel?.onWritable?.());
     }
     return true;
   }
@@ -250,7 +182,7 @@ export class ChannelTable {
       return;
     }
     const entry = this.#add(message.channel, grant, name, message.peer);
-    this.#onChannel(entry.channel!);
+    this.#guard.callbacks.onChannel?.(entry.channel!);
   }
 
   #openRefusal(
@@ -263,7 +195,11 @@ export class ChannelTable {
     if (message.channel < DRIVER_HANDLE_BIT || this.#entries.has(message.channel)) {
       return Rule.Format;
     }
-    if (!state.isAuthority && message.peer !== SERVER_PEER) return Rule.Peer;
+    // A driver cannot speak for peers that it has not announced, so that channels are bounded by the peers there may be.
+    const isThere = state.isAuthority
+      ? state.peers.has(message.peer)
+      : message.peer === SERVER_PEER;
+    if (!isThere) return Rule.Peer;
     const open = this.#countOf(message.peer, grant);
     for (const roleIndex of [state.roleIndex, state.roleOf(message.peer)]) {
       // Each end may have opened one at the same moment, so one more than declared is no offence.
@@ -290,56 +226,71 @@ export class ChannelTable {
     const facts = { id: entry.grant.id, peer: entry.peer };
     if (entry.driverWindow <= 0 && piece.length > 0) {
       state.deny("channel", Rule.Rate, facts);
-      this.close(entry, "sent beyond the window");
-      entry.channel?.onClose?.("the driver sent beyond the window");
-      return;
+      return this.#end(entry, "sent beyond the window");
     }
     entry.driverWindow -= piece.length;
-    if (!entry.isRefusing) this.#takePiece(entry, piece, last, facts);
+    const rule = entry.isRefusing ? undefined : this.#refusal(entry, piece.length, last);
+    if (rule !== undefined) {
+      state.deny("channel", rule, facts);
+      entry.isRefusing = true;
+      this.#drop(entry);
+    }
+    if (!entry.isRefusing) this.#takePiece(entry, piece, last);
     else if (last) entry.isRefusing = false;
     if (entry.isOpen) this.#credit(entry, piece.length);
   }
 
-  #takePiece(
-    entry: ChannelEntry,
-    piece: Uint8Array,
-    last: boolean,
-    facts: { readonly id: number; readonly peer: number },
-  ): void {
-    const state = this.#state;
-    entry.receivedBytes += piece.length;
+  /** Why the current message may not have this piece. */
+  #refusal(entry: ChannelEntry, bytes: number, last: boolean): Rule | undefined {
+    const { gate, roleIndex } = this.#state;
+    if (entry.grant.mode === "unreliable" && !last) return Rule.Format;
     const question = {
       channel: entry.grant.index,
       direction: "in",
-      bytes: entry.receivedBytes,
+      bytes: entry.incoming.length + bytes,
     } as const;
-    const sent = state.gate.decideChannel({
-      ...question,
-      op: "send",
-      roleIndex: state.roleOf(entry.peer),
-    });
-    const received = state.gate.decideChannel({
-      ...question,
-      op: "receive",
-      roleIndex: state.roleIndex,
-    });
-    const refusal = !sent.allowed ? sent : !received.allowed ? received : undefined;
-    if (refusal !== undefined) {
-      state.deny("channel", refusal.rule, facts);
-      entry.isRefusing = !last;
-    } else {
-      append(entry, piece);
-      if (!last) return;
+    const sender = this.#state.roleOf(entry.peer);
+    const sent = gate.decideChannel({ ...question, op: "send", roleIndex: sender });
+    if (!sent.allowed) return sent.rule;
+    const received = gate.decideChannel({ ...question, op: "receive", roleIndex });
+    return received.allowed ? undefined : received.rule;
+  }
+
+  #takePiece(entry: ChannelEntry, piece: Uint8Array, last: boolean): void {
+    this.#unfinished.append(entry.incoming, piece);
+    if (last) {
+      entry.mark = undefined;
+      const message = this.#unfinished.take(entry.incoming);
+      this.#releaseWaiting();
+      this.#guard.run(() => entry.channel?.onMessage?.(message));
+      return;
     }
-    const message = entry.received.subarray(0, entry.receivedBytes);
-    entry.received = NOTHING;
-    entry.receivedBytes = 0;
-    if (refusal === undefined) entry.channel?.onMessage?.(message);
+    while (this.#unfinished.isOverfull) {
+      const victim = this.#unfinished.largest();
+      const loser = [...this.#entries.values()].find((one) => one.incoming === victim);
+      if (loser === undefined) break;
+      this.#state.deny("channel", Rule.Size, { id: loser.grant.id, peer: loser.peer });
+      this.#end(loser, "too much is held of messages that are not whole");
+    }
+  }
+
+  /** Gives up the message that is on its way in. */
+  #drop(entry: ChannelEntry): void {
+    entry.mark = undefined;
+    this.#unfinished.take(entry.incoming);
+    this.#releaseWaiting();
   }
 
   #credit(entry: ChannelEntry, bytes: number): void {
     entry.owedCredit += bytes;
     if (entry.owedCredit < CREDIT_STEP_BYTES) return;
+    if (this.#unfinished.mayGrow(entry.incoming)) return this.#grant(entry);
+    if (entry.isWaiting) return;
+    entry.isWaiting = true;
+    this.#waiting += 1;
+  }
+
+  #grant(entry: ChannelEntry): void {
     entry.driverWindow += entry.owedCredit;
     this.#outbox.push({
       kind: "channelCredit",
@@ -349,6 +300,44 @@ export class ChannelTable {
     entry.owedCredit = 0;
   }
 
+  /** Room came free: whoever may go on now is granted what was held back. */
+  #releaseWaiting(): void {
+    if (this.#waiting === 0) return;
+    for (const entry of this.#entries.values()) {
+      if (!entry.isWaiting || !this.#unfinished.mayGrow(entry.incoming)) continue;
+      this.#stopWaiting(entry);
+      this.#grant(entry);
+    }
+  }
+
+  #stopWaiting(entry: ChannelEntry): void {
+    if (!entry.isWaiting) return;
+    entry.isWaiting = false;
+    this.#waiting -= 1;
+  }
+
+  /** Time has passed: messages that take the room of others and do not go on are given up with their channel. */
+  handleTimer(): void {
+    if (this.#waiting === 0 && !this.#hasMarks) return;
+    this.#hasMarks = this.#waiting > 0;
+    const { nowMs } = this.#state;
+    const waitingPeers = new Set<number>();
+    for (const { isWaiting, peer } of this.#entries.values()) if (isWaiting) waitingPeers.add(peer);
+    for (const entry of [...this.#entries.values()]) {
+      const isInTheWay = waitingPeers.has(entry.peer) ||
+        (waitingPeers.size > 0 && this.#unfinished.isFull);
+      // Without a window its sender can do nothing.
+      if (!isInTheWay || entry.incoming.length === 0 || entry.driverWindow <= 0) {
+        entry.mark = undefined;
+      } else if (entry.mark === undefined || entry.incoming.length >= entry.mark.dueLength) {
+        entry.mark = { atMs: nowMs, dueLength: entry.incoming.length + entry.driverWindow };
+      } else if (nowMs - entry.mark.atMs >= CHANNEL_PROGRESS_MS) {
+        this.#state.deny("channel", Rule.Rate, { id: entry.grant.id, peer: entry.peer });
+        this.#end(entry, "its message did not go on while others waited");
+      }
+    }
+  }
+
   /** The driver takes more. */
   handleCredit({ channel, bytes }: Extract<ToEngine, { kind: "channelCredit" }>): void {
     const entry = this.#entries.get(channel);
@@ -356,16 +345,25 @@ export class ChannelTable {
     if (entry !== undefined) entry.window = Math.min(CHANNEL_WINDOW_BYTES, entry.window + bytes);
   }
 
+  /** Closes a channel for both sides. */
+  #end(entry: ChannelEntry, reason: string): void {
+    if (!entry.isOpen) return;
+    this.close(entry, reason);
+    this.#guard.run(() => entry.channel?.onClose?.(reason));
+  }
+
   /** The other side closed a channel. */
   handleClose({ channel, reason }: Extract<ToEngine, { kind: "channelClose" }>): void {
     const entry = this.#entries.get(channel);
-    if (entry !== undefined && this.#forget(entry)) entry.channel?.onClose?.(reason);
+    if (entry !== undefined && this.#forget(entry)) {
+      this.#guard.run(() => entry.channel?.onClose?.(reason));
+    }
   }
 
   /** This engine is out of the world, and every channel with it. */
   handleLeft(reason: string): void {
     for (const entry of [...this.#entries.values()]) {
-      if (this.#forget(entry)) entry.channel?.onClose?.(reason);
+      if (this.#forget(entry)) this.#guard.run(() => entry.channel?.onClose?.(reason));
     }
   }
 
@@ -373,8 +371,10 @@ export class ChannelTable {
     entry.isOpen = false;
     entry.queue.length = 0;
     entry.bufferedBytes = 0;
-    entry.received = NOTHING;
-    return this.#entries.delete(entry.number);
+    this.#stopWaiting(entry);
+    const wasOpen = this.#entries.delete(entry.number);
+    this.#drop(entry);
+    return wasOpen;
   }
 
   #add(number: number, grant: ChannelGrant, name: string, peer: number): ChannelEntry {
@@ -389,11 +389,12 @@ export class ChannelTable {
       bufferedBytes: 0,
       window: CHANNEL_WINDOW_BYTES,
       wantsRoom: false,
-      received: NOTHING,
-      receivedBytes: 0,
+      incoming: { peer, maxBytes: grant.maxBytes, bytes: NOTHING, length: 0 },
+      mark: undefined,
       isRefusing: false,
       driverWindow: CHANNEL_WINDOW_BYTES,
       owedCredit: 0,
+      isWaiting: false,
     };
     entry.channel = new Channel(this, entry);
     this.#entries.set(number, entry);
@@ -407,15 +408,4 @@ export class ChannelTable {
     }
     return count;
   }
-}
-
-/** Puts a piece behind what came before it; `receivedBytes` counts it already. The gate has bounded the sum. */
-function append(entry: ChannelEntry, piece: Uint8Array): void {
-  if (entry.receivedBytes > entry.received.length) {
-    const doubled = Math.min(entry.grant.maxBytes, entry.received.length * 2);
-    const grown = new Uint8Array(Math.max(entry.receivedBytes, doubled));
-    grown.set(entry.received);
-    entry.received = grown;
-  }
-  entry.received.set(piece, entry.receivedBytes - piece.length);
 }

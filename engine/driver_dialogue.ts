@@ -10,7 +10,16 @@ import {
   type ToEngine,
 } from "../protocol/engine_messages.ts";
 import { Fault, faultName } from "../protocol/faults.ts";
-import { ENGINE_LINK_VERSION, RESYNC_CONFIRM_MS } from "../protocol/limits.ts";
+import {
+  ENGINE_LINK_VERSION,
+  ENGINE_TIMEOUT_MS,
+  MAX_DENIAL_REPORTS_PER_S,
+  NONCE_HASH_BYTES,
+  NONCE_RECORD_BYTES,
+  RESYNC_CONFIRM_MS,
+} from "../protocol/limits.ts";
+import { SERVER_ROLE } from "../permissions/grants.ts";
+import { RateLimiter } from "../permissions/rate_limiter.ts";
 import { Rule } from "../permissions/rule.ts";
 import type { ChannelTable } from "./channels.ts";
 import { DriverSession } from "./driver_session.ts";
@@ -20,11 +29,14 @@ import type { JoinSigner } from "./join_signer.ts";
 import type { EngineCallbacks } from "./link_events.ts";
 import type { LinkOutbox } from "./link_outbox.ts";
 import type { LinkState } from "./link_state.ts";
-import { NonceKeeper } from "./nonce_keeper.ts";
+import type { LogReader } from "./log_reader.ts";
+import type { NonceKeeper } from "./nonce_keeper.ts";
+import { takeOwnGrants } from "./own_grants.ts";
+import type { RevokedFields } from "./revoked_fields.ts";
 import type { PeerRoster } from "./roster.ts";
 import type { Signals } from "./signals.ts";
 import type { StateReceiver } from "./state_receiver.ts";
-import type { StateSender } from "./state_sender.ts";
+import type { StatePacker } from "./state_packer.ts";
 
 /** The doors behind which messages are decided, and what else the conversation needs. */
 export interface DialogueParts {
@@ -33,7 +45,7 @@ export interface DialogueParts {
   /** Frames on their way out. */
   readonly outbox: LinkOutbox;
   /** The engine's own entities. */
-  readonly sender: StateSender;
+  readonly packer: StatePacker;
   /** The driver's batches. */
   readonly receiver: StateReceiver;
   /** Events, voice, hashes. */
@@ -44,13 +56,24 @@ export interface DialogueParts {
   readonly roster: PeerRoster;
   /** Signatures for the driver. */
   readonly signer: JoinSigner;
+  /** Questions about the driver's log. */
+  readonly logs: LogReader;
+  /** Join tokens that were used. */
+  readonly nonces: NonceKeeper;
   /** Checks of who peers are; left out, this engine believes nobody. */
   readonly identityTools: IdentityTools | undefined;
+  /** What this engine may not know any more. */
+  readonly revoked: RevokedFields;
   /** Game code. */
   readonly callbacks: EngineCallbacks;
   /** Sends what the engine answers for: called right after joining. */
   readonly flush: () => void;
 }
+
+/** Sorts of reports, counted apart. */
+const DENIAL_REPORTS = 0;
+const FIGURES = 1;
+const VIOLATIONS = 2;
 
 /** A message of the driver of one kind. */
 type From<K extends ToEngine["kind"]> = Extract<ToEngine, { kind: K }>;
@@ -62,16 +85,24 @@ export class DriverDialogue {
 
   readonly #state: LinkState;
   readonly #outbox: LinkOutbox;
-  readonly #sender: StateSender;
+  readonly #packer: StatePacker;
   readonly #receiver: StateReceiver;
   readonly #signals: Signals;
   readonly #channels: ChannelTable;
   readonly #roster: PeerRoster;
   readonly #signer: JoinSigner;
-  readonly #nonces = new NonceKeeper();
+  readonly #logs: LogReader;
+  readonly #nonces: NonceKeeper;
   readonly #identityTools: IdentityTools | undefined;
+  readonly #revoked: RevokedFields;
   readonly #callbacks: EngineCallbacks;
   readonly #flush: () => void;
+  /** Reports by their sort; what waited while this engine stood still comes at once. */
+  readonly #reports = new RateLimiter({
+    rateHz: MAX_DENIAL_REPORTS_PER_S,
+    maxKeys: VIOLATIONS + 1,
+    stallMs: ENGINE_TIMEOUT_MS,
+  });
   #session: DriverSession | undefined;
   #resume: Uint8Array = new Uint8Array(0);
   #hasJoined = false;
@@ -82,13 +113,16 @@ export class DriverDialogue {
   constructor(parts: DialogueParts) {
     this.#state = parts.state;
     this.#outbox = parts.outbox;
-    this.#sender = parts.sender;
+    this.#packer = parts.packer;
     this.#receiver = parts.receiver;
     this.#signals = parts.signals;
     this.#channels = parts.channels;
     this.#roster = parts.roster;
     this.#signer = parts.signer;
+    this.#logs = parts.logs;
+    this.#nonces = parts.nonces;
     this.#identityTools = parts.identityTools;
+    this.#revoked = parts.revoked;
     this.#callbacks = parts.callbacks;
     this.#flush = parts.flush;
   }
@@ -96,6 +130,12 @@ export class DriverDialogue {
   /** A connection is there. */
   get isConnected(): boolean {
     return this.#session !== undefined;
+  }
+
+  /** The driver has been welcomed, in the world or not. */
+  get isWelcomed(): boolean {
+    const stage = this.#session?.stage;
+    return stage !== undefined && stage !== "greeting" && stage !== "closing";
   }
 
   /** The driver is in the world. */
@@ -173,6 +213,9 @@ export class DriverDialogue {
       this.#handleJoined(session, message);
     } else if (message.kind === "hello" || (session.stage === "welcomed" && !isEarly(message))) {
       this.#fail(Fault.Unexpected, message.kind);
+    } else if (session.stage !== "joined" && isOfWorld(message)) {
+      // It was under way when the driver left the world.
+      this.#state.counters.lateEntries += 1;
     } else this.#dispatch(message);
   }
 
@@ -186,7 +229,7 @@ export class DriverDialogue {
     }
     const table: number[] = [];
     for (const { handle, id } of this.#state.ledger.records()) if (id !== 0) table.push(handle, id);
-    for (const [handle, id] of this.#sender.graves()) if (id !== 0) table.push(handle, id);
+    for (const [handle, id] of this.#packer.graves()) if (id !== 0) table.push(handle, id);
     session.stage = "welcomed";
     this.#outbox.push({
       kind: "welcome",
@@ -215,10 +258,12 @@ export class DriverDialogue {
     const before = state.peer;
     state.peer = message.peer;
     state.roleIndex = roleIndex;
+    if (!message.resumed) state.ownAdjusted.clear();
     for (const record of state.ledger.records()) {
       if (record.owner === before) record.owner = message.peer;
     }
-    this.#sender.resync();
+    const notices = this.#revoked.handleRights();
+    this.#packer.resync();
     if (isAgain) {
       this.#confirmByMs = state.nowMs +
         (state.isAuthority ? state.grants.resumeMs : RESYNC_CONFIRM_MS);
@@ -226,6 +271,7 @@ export class DriverDialogue {
     this.#resume = message.resume.slice();
     this.#hasJoined = true;
     session.stage = "joined";
+    for (const notice of notices) notice();
     this.#callbacks.onJoined?.({
       peer: message.peer,
       role: state.grants.roles[roleIndex]!.name,
@@ -239,20 +285,22 @@ export class DriverDialogue {
   #dispatch(message: Exclude<ToEngine, From<"hello" | "joined" | "ping" | "pong" | "goodbye">>) {
     switch (message.kind) {
       case "batch":
-        // What was under way when the driver left the world; it will be announced again.
-        if (!this.isJoined) this.#state.counters.lateEntries += 1;
-        else this.#receiver.apply(message);
-        return;
+        return this.#receiver.apply(message);
       case "named":
         return this.#handleNamed(message.pairs);
       case "stamped":
-        this.#sender.handleStamped(message.id);
+        this.#packer.handleStamped(message.id);
         return this.#callbacks.onStamped?.(message.id, message.time);
       case "spawnRefused":
         return this.#handleSpawnRefused(message);
       case "peerJoin":
       case "roleChanged":
         return this.#handleRole(message);
+      case "grantsChanged":
+        if (this.#state.isAuthority) return this.#fail(Fault.Unexpected, message.kind);
+        takeOwnGrants(this.#state, message.adjustments);
+        for (const notice of this.#revoked.handleRights()) notice();
+        return;
       case "peerLeave":
         this.#dropUnconfirmed(message.peer);
         return this.#roster.handleLeave(message.peer, message.reason);
@@ -281,18 +329,46 @@ export class DriverDialogue {
         return this.#signer.handle(message, this.connect);
       case "nonces":
         if (!this.#state.isAuthority) return this.#fail(Fault.Unexpected, message.kind);
-        return this.#nonces.add(message.used);
+        return this.#handleNonces(message.used);
       case "identity":
         if (!this.#state.isAuthority) return this.#fail(Fault.Unexpected, message.kind);
         return this.#handleIdentity(message);
       case "denied":
+        if (!this.#mayReport(DENIAL_REPORTS)) return;
         // Only this engine's own gate speaks for the door "engine".
         return this.#callbacks.onDenied?.(
           message.denial.door === "engine" ? { ...message.denial, door: "driver" } : message.denial,
         );
+      case "violation":
+        if (!this.#state.isAuthority) return this.#fail(Fault.Unexpected, message.kind);
+        return this.#handleViolation(message);
+      case "log":
+        return this.#logs.handleAnswer(message);
       case "stats":
+        if (!this.#mayReport(FIGURES)) return;
         return this.#callbacks.onStats?.(message.values);
     }
+  }
+
+  #handleViolation({ kind: _, componentId, field, ...report }: From<"violation">): void {
+    const component = this.#state.grants.components.find(({ id }) => id === componentId);
+    // The engine's own table says what is checked; a driver that reports anything else is none of this world's.
+    if (component?.checks.some((check) => check.field === field) !== true) {
+      return this.#fail(Fault.UnknownId, "violation");
+    }
+    if (!this.#mayReport(VIOLATIONS)) return;
+    this.#callbacks.onViolation?.({
+      ...report,
+      component: component.name,
+      field: component.fields[field]!.name,
+    });
+  }
+
+  /** A driver sums its reports: one that floods game code with them is not heard. */
+  #mayReport(sort: number): boolean {
+    if (this.#reports.take(sort, this.#state.nowMs)) return true;
+    this.#state.counters.reportsDropped += 1;
+    return false;
   }
 
   #handleNamed(pairs: Uint32Array): void {
@@ -313,16 +389,36 @@ export class DriverDialogue {
       this.#state.counters.lateEntries += 1;
       return;
     }
-    this.#sender.forget(record);
+    // An entity that has a network id was taken up: nobody refuses the holder of authority what it has.
+    if (this.#state.isAuthority && record.id !== 0) {
+      return void this.#state.deny("spawn", Rule.NotOwner, { handle });
+    }
+    this.#packer.forget(record);
     this.#state.world.destroy(handle);
     this.#callbacks.onSpawnRefused?.(handle, rule);
   }
 
   #handleRole(message: From<"peerJoin" | "roleChanged">): void {
     const roleIndex = this.#state.roleIndexOf(message.roleId);
+    // The server's role is the server's alone: an engine that took it would let everything out.
+    const isServers = roleIndex === SERVER_ROLE && message.peer !== SERVER_PEER;
     if (roleIndex === undefined) this.#fail(Fault.UnknownId, message.kind);
-    else if (message.kind === "peerJoin") this.#roster.handleJoin(message.peer, roleIndex);
-    else this.#roster.handleRole(message.peer, roleIndex);
+    else if (isServers || message.peer === ALL_PEERS) this.#fail(Fault.OutOfRange, message.kind);
+    else if (message.kind === "peerJoin") {
+      if (this.#roster.handleJoin(message.peer, roleIndex)) return;
+      // An honest driver whose check came out otherwise shall not keep a peer that its engine does not see.
+      const reason = "its join token did not hold before the engine";
+      this.#outbox.push({ kind: "kick", peer: message.peer, reason });
+    } else this.#roster.handleRole(message.peer, roleIndex);
+  }
+
+  /** Without checks of its own an engine keeps what it is told; with them every token has been shown to it before. */
+  #handleNonces(used: Uint8Array): void {
+    if (this.#identityTools === undefined) return this.#nonces.add(used);
+    for (let at = 0; at < used.length; at += NONCE_RECORD_BYTES) {
+      if (this.#nonces.has(used.subarray(at, at + NONCE_HASH_BYTES))) continue;
+      return void this.#state.deny("peer", Rule.Role, { peer: SERVER_PEER });
+    }
   }
 
   /** A peer's role is its token's only if the token holds before this engine's own eyes. */
@@ -363,13 +459,14 @@ export class DriverDialogue {
     this.#handleUnjoined("driver lost");
     this.#signals.handleDriverLost();
     this.#signer.handleDriverLost();
+    this.#logs.handleDriverLost();
     this.#callbacks.onDriverLost?.(reason);
   }
 
   /** This engine is out of the world until the next `joined`: whatever others have in it has to be announced again. */
   #handleUnjoined(reason: string): void {
     this.#confirmByMs = Infinity;
-    this.#sender.handleLeft();
+    this.#packer.handleLeft();
     this.#roster.handleLeft();
     this.#channels.handleLeft(reason);
   }
@@ -394,8 +491,15 @@ export class DriverDialogue {
   }
 }
 
+/** What means nothing while the driver is not in the world. */
+function isOfWorld({ kind }: ToEngine): boolean {
+  return kind === "batch" || kind === "named" || kind === "spawnRefused" || kind === "event" ||
+    kind === "voice" || kind === "channelOpen" || kind === "channelData";
+}
+
 /** What a driver may say between welcome and joined. */
 function isEarly(message: ToEngine): boolean {
-  return message.kind === "left" || message.kind === "stats" || message.kind === "denied" ||
-    message.kind === "sign";
+  return message.kind === "left" || message.kind === "grantsChanged" || message.kind === "stats" ||
+    message.kind === "denied" ||
+    message.kind === "sign" || message.kind === "log";
 }

@@ -7,6 +7,7 @@ import { FrameBuffer } from "../protocol/frame_buffer.ts";
 import {
   ENGINE_HEARTBEAT_MS,
   ENGINE_TIMEOUT_MS,
+  GREETING_TIMEOUT_MS,
   MAX_ENGINE_FRAME_BYTES,
 } from "../protocol/limits.ts";
 
@@ -25,12 +26,15 @@ export class DriverSession {
   /** How far the greeting has come. */
   stage: SessionStage = "greeting";
   readonly #frames = new FrameBuffer(MAX_ENGINE_FRAME_BYTES);
+  /** When it connected; later where this process stood still. */
+  #beganMs: number;
   #heardMs: number;
   #pingMs: number;
   #lookedMs: number;
 
   /** Begins with a fresh connection. */
   constructor(nowMs: number) {
+    this.#beganMs = nowMs;
     this.#heardMs = nowMs;
     this.#pingMs = nowMs;
     this.#lookedMs = nowMs;
@@ -57,11 +61,18 @@ export class DriverSession {
     return true;
   }
 
-  /** Whether the driver has been silent for too long. Time in which this process itself did not run does not count. */
+  /**
+   * Whether the driver has been silent for too long, or has not greeted in time whatever bytes it sent. Time in which this process itself
+   * did not run does not count.
+   */
   isHung(nowMs: number): boolean {
     const gap = nowMs - this.#lookedMs;
     this.#lookedMs = nowMs;
-    if (gap > OWN_STALL_MS) this.#heardMs += gap;
+    if (gap > OWN_STALL_MS) {
+      this.#heardMs += gap;
+      this.#beganMs += gap;
+    }
+    if (this.stage === "greeting") return nowMs - this.#beganMs > GREETING_TIMEOUT_MS;
     return nowMs - this.#heardMs > ENGINE_TIMEOUT_MS;
   }
 }

@@ -11,18 +11,26 @@ import {
   type ToDriver,
 } from "../protocol/engine_messages.ts";
 import { encodeFrame } from "../protocol/frame_buffer.ts";
+import type { Adjustment } from "../permissions/adjustments.ts";
 import type { Grants } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
-import { type Channel, ChannelTable } from "./channels.ts";
+import { CallbackGuard } from "./callback_guard.ts";
+import type { Channel } from "./channel.ts";
+import { ChannelTable } from "./channels.ts";
 import { DriverDialogue } from "./driver_dialogue.ts";
 import type { IdentityTools } from "./identity_check.ts";
 import { JoinSigner } from "./join_signer.ts";
 import { EngineCallbacks } from "./link_events.ts";
 import { LinkOutbox } from "./link_outbox.ts";
 import { type LinkCounters, type LinkRole, LinkState } from "./link_state.ts";
+import { type LogPage, type LogQuery, LogReader } from "./log_reader.ts";
+import { NonceKeeper } from "./nonce_keeper.ts";
+import { type FieldRights, PeerGrants } from "./peer_grants.ts";
+import { RevokedFields } from "./revoked_fields.ts";
 import { PeerRoster } from "./roster.ts";
 import { Signals } from "./signals.ts";
 import { StateReceiver } from "./state_receiver.ts";
+import { StatePacker } from "./state_packer.ts";
 import { type Components, StateSender } from "./state_sender.ts";
 import type { ComponentValues } from "./values.ts";
 import type { WorldAdapter } from "./world_adapter.ts";
@@ -43,6 +51,11 @@ export interface EngineLinkOptions {
   readonly callbacks?: EngineCallbacks | undefined;
   /** What the holder of authority checks join tokens with; left out, peers have the default role until game code gives another. */
   readonly identityTools?: IdentityTools | undefined;
+  /**
+   * What `usedNonces` of an earlier engine of this world gave, so that join tokens used before this engine began stay used. Records of 20
+   * bytes; any other length is a `RangeError`.
+   */
+  readonly nonces?: Uint8Array | undefined;
   /** Called when there may be bytes to write, or the connection to close. */
   readonly wake?: (() => void) | undefined;
 }
@@ -66,12 +79,17 @@ export interface EngineLinkOptions {
 export class EngineLink extends EngineCallbacks {
   readonly #state: LinkState;
   readonly #outbox = new LinkOutbox();
+  readonly #packer: StatePacker;
   readonly #sender: StateSender;
   readonly #receiver: StateReceiver;
   readonly #signals: Signals;
   readonly #channels: ChannelTable;
   readonly #roster: PeerRoster;
+  readonly #peerGrants: PeerGrants;
+  readonly #logs: LogReader;
   readonly #dialogue: DriverDialogue;
+  readonly #nonces: NonceKeeper;
+  readonly #guard = new CallbackGuard(this);
   readonly #wake: () => void;
   #isClosed = false;
 
@@ -79,39 +97,57 @@ export class EngineLink extends EngineCallbacks {
   constructor(options: EngineLinkOptions) {
     super();
     Object.assign(this, options.callbacks);
+    const tell = this.#guard.callbacks;
     this.#state = new LinkState(options.grants, options.role, options.world, options.now);
+    this.#nonces = new NonceKeeper(options.nonces);
     this.#wake = options.wake ?? (() => {});
-    this.#sender = new StateSender(
+    this.#packer = new StatePacker(
       this.#state,
-      (record, rule) => this.onSpawnRefused?.(record.handle, rule),
+      (record, rule) => tell.onSpawnRefused?.(record.handle, rule),
     );
-    this.#receiver = new StateReceiver(this.#state, this.#sender, {
-      spawned: (handle, owner) => this.onSpawn?.(handle, owner),
-      despawned: (handle) => this.onDespawn?.(handle),
-      changed: (handle, name, values, at) => this.onRemoteChange?.(handle, name, values, at),
-      removed: (handle, name) => this.onRemoteRemove?.(handle, name),
-      hidden: (handle, name) => this.onHide?.(handle, name),
-      ownerChanged: (handle, owner, epoch) => this.onOwnerChange?.(handle, owner, epoch),
+    this.#sender = new StateSender(this.#state, this.#packer);
+    const revokedFields = new RevokedFields(
+      this.#state,
+      (handle, name, fields) => tell.onRevoke?.(handle, name, fields),
+    );
+    this.#receiver = new StateReceiver(this.#state, this.#packer, revokedFields, {
+      spawned: (handle, owner) => tell.onSpawn?.(handle, owner),
+      despawned: (handle) => tell.onDespawn?.(handle),
+      changed: (handle, name, values, at) => tell.onRemoteChange?.(handle, name, values, at),
+      removed: (handle, name) => tell.onRemoteRemove?.(handle, name),
+      hidden: (handle, name) => tell.onHide?.(handle, name),
+      ownerChanged: (handle, owner, epoch) => tell.onOwnerChange?.(handle, owner, epoch),
     });
-    this.#signals = new Signals(this.#state, this.#outbox, this.#sender, this);
-    this.#channels = new ChannelTable(
+    this.#signals = new Signals(this.#state, this.#outbox, this.#packer, tell);
+    this.#channels = new ChannelTable(this.#state, this.#outbox, this.#guard);
+    this.#roster = new PeerRoster(
       this.#state,
-      this.#outbox,
-      (channel) => this.onChannel?.(channel),
+      revokedFields,
+      tell,
+      this.#state.isAuthority && options.identityTools !== undefined &&
+        !options.grants.identity.anonymous,
     );
-    this.#roster = new PeerRoster(this.#state, this);
+    this.#peerGrants = new PeerGrants(
+      this.#state,
+      (peer) => this.#mayCommand(peer),
+      (order) => this.#command(order),
+    );
+    this.#logs = new LogReader(this.#state, this.#outbox);
     this.#dialogue = new DriverDialogue({
       state: this.#state,
       outbox: this.#outbox,
-      sender: this.#sender,
+      packer: this.#packer,
       receiver: this.#receiver,
       signals: this.#signals,
       channels: this.#channels,
       roster: this.#roster,
-      signer: new JoinSigner(this.#state, this.#outbox, this, this.#wake),
+      logs: this.#logs,
+      signer: new JoinSigner(this.#state, this.#outbox, tell, this.#wake),
+      nonces: this.#nonces,
       identityTools: options.identityTools,
-      callbacks: this,
-      flush: () => void this.flush(),
+      revoked: revokedFields,
+      callbacks: tell,
+      flush: () => void this.#flush(),
     });
     this.#dialogue.connect = options.connect;
   }
@@ -140,14 +176,33 @@ export class EngineLink extends EngineCallbacks {
 
   /** Counters since the link was made, with the sum of its own denials. */
   get stats(): Readonly<
-    LinkCounters & { denials: number; entities: number; backlogBytes: number }
+    LinkCounters & {
+      denials: number;
+      entities: number;
+      backlogBytes: number;
+      callbackErrors: number;
+      channels: number;
+      gatheredBytes: number;
+    }
   > {
     return {
       ...this.#state.counters,
+      callbackErrors: this.#guard.failures,
+      channels: this.#channels.size,
+      gatheredBytes: this.#channels.heldBytes,
       denials: this.#state.denials.total,
       entities: this.#state.ledger.size,
       backlogBytes: this.#outbox.backlogBytes,
     };
+  }
+
+  /**
+   * The join tokens used in this world, as records of 20 bytes (no token can be made of them): 16 of a hash, 4 of the second from which no
+   * server takes the token. The holder of authority keeps them where it keeps its world, and gives them to its next `EngineLink`, or a token
+   * is good once for each life of the engine. They change with each peer that joins with a token.
+   */
+  get usedNonces(): Uint8Array<ArrayBuffer> {
+    return this.#nonces.records();
   }
 
   /** Own denials by kind, key `rule subject id`. */
@@ -211,18 +266,24 @@ export class EngineLink extends EngineCallbacks {
 
   /** Sends everything that changed as one batch (more only above 8 MiB), and what waits behind it; returns the last batch's id, or 0. */
   flush(): number {
+    const last = this.#flush();
+    this.#guard.settle();
+    return last;
+  }
+
+  #flush(): number {
     this.#sender.collectChanges();
     let last = 0;
     if (this.isJoined) {
-      while (this.#sender.hasChanges && this.#outbox.isWritable) {
-        const batch = this.#sender.pollBatch();
+      while (this.#packer.hasChanges && this.#outbox.isWritable) {
+        const batch = this.#packer.pollBatch();
         if (batch === undefined) break;
         this.#outbox.push(batch);
         last = batch.id;
       }
-      const pairs = this.#sender.takeWanted();
+      const pairs = this.#packer.takeWanted();
       if (pairs.length > 0) this.#outbox.push({ kind: "resend", pairs });
-      if (this.#sender.hasChanges) this.#state.counters.flushesHeldBack += 1;
+      if (this.#packer.hasChanges) this.#state.counters.flushesHeldBack += 1;
       else this.#outbox.releaseOrdered();
     }
     this.#tellDenials();
@@ -265,6 +326,42 @@ export class EngineLink extends EngineCallbacks {
     return this.#command({ kind: "setRole", peer, roleId: role.id });
   }
 
+  /**
+   * Grants fields of a component to one peer, on top of its role and of what it was granted before, for as long as it has its place; `write`
+   * only of its own entities. Holder of authority only.
+   *
+   * The manifest's `grantable` of the component bounds it. Takes effect with the next datagram built after the driver has it.
+   *
+   * @returns false, denied or counted, where this engine may not command, the peer is not there, or no driver has joined.
+   * @throws RangeError for a component or field that is not declared, or that the manifest does not let be granted.
+   */
+  grant(peer: number, component: string, fields: FieldRights): boolean {
+    return this.#peerGrants.grant(peer, component, fields);
+  }
+
+  /**
+   * Revokes fields of a component from one peer, whatever its role: what it holds of them is erased, and its game code told by `onRevoke`. A
+   * field that it may still write as an owner it goes on knowing. Otherwise as {@linkcode EngineLink.grant}; any field can be revoked.
+   */
+  revoke(peer: number, component: string, fields: FieldRights): boolean {
+    return this.#peerGrants.revoke(peer, component, fields);
+  }
+
+  /** Leaves a component to the peer's role again: what was granted and revoked of it counts no more. Otherwise as {@linkcode EngineLink.grant}. */
+  restore(peer: number, component: string): boolean {
+    return this.#peerGrants.restore(peer, component);
+  }
+
+  /**
+   * What a peer was granted and what was revoked from it of a component, as masks of fields: on the holder of authority of every peer, on
+   * others of this engine's own peer alone.
+   *
+   * @throws RangeError for a component that is not declared.
+   */
+  adjustmentOf(peer: number, component: string): Adjustment {
+    return this.#peerGrants.of(peer, component);
+  }
+
   /** Gives an entity to a peer. Holder of authority only. */
   transfer(handle: Handle, peer: number): boolean {
     const record = this.#state.ledger.get(handle);
@@ -287,6 +384,17 @@ export class EngineLink extends EngineCallbacks {
     return this.#signals.askHashes();
   }
 
+  /**
+   * Reads the driver's log, which lives in the driver's memory for as long as its manifest says. Also before a client has joined. Rejects
+   * when no driver is there or it is lost.
+   */
+  readLog(query: LogQuery = {}): Promise<LogPage> {
+    if (!this.#dialogue.isWelcomed) return Promise.reject(new Error("no driver is there"));
+    const page = this.#logs.ask(query);
+    this.#wake();
+    return page;
+  }
+
   /** Where the next driver shall connect; the present one is told only when it is a new one. */
   setConnect(order: ConnectOrder | undefined): void {
     this.#dialogue.connect = order;
@@ -297,6 +405,7 @@ export class EngineLink extends EngineCallbacks {
     this.#isClosed = true;
     this.#dialogue.end(CloseCode.Normal, reason);
     this.#wake();
+    this.#guard.settle();
   }
 
   // ---- what the owner of the socket calls
@@ -310,7 +419,8 @@ export class EngineLink extends EngineCallbacks {
   handleConnected(): boolean {
     if (this.#dialogue.isConnected || this.#isClosed) {
       this.#state.counters.driversRefused += 1;
-      this.onDriverRefused?.("a second driver connected while one was there");
+      this.#guard.callbacks.onDriverRefused?.("a second driver connected while one was there");
+      this.#guard.settle();
       return false;
     }
     this.#dialogue.handleConnected();
@@ -329,18 +439,23 @@ export class EngineLink extends EngineCallbacks {
     this.#dialogue.handleBytes(chunk);
     this.#tellDenials();
     this.#wake();
+    this.#guard.settle();
   }
 
   /** The connection is over, whoever ended it. */
   handleClosed(): void {
     this.#dialogue.handleClosed();
+    this.#guard.settle();
   }
 
   /** Time has passed. */
   handleTimer(): void {
     this.#dialogue.handleTimer();
+    this.#channels.handleTimer();
+    this.#roster.handleTimer();
     this.#tellDenials();
     this.#wake();
+    this.#guard.settle();
   }
 
   /** Bytes to write now; `undefined` while a write is under way, or when there are none. */
@@ -353,6 +468,7 @@ export class EngineLink extends EngineCallbacks {
   /** The bytes of the last `pollBytes` have been written. */
   handleWritten(): void {
     this.#outbox.handleWritten();
+    this.#guard.settle();
   }
 
   // ---- helpers
@@ -374,7 +490,7 @@ export class EngineLink extends EngineCallbacks {
   #tellDenials(): void {
     const { denials, nowMs } = this.#state;
     for (let report = denials.poll(nowMs); report !== undefined; report = denials.poll(nowMs)) {
-      this.onDenied?.(report);
+      this.#guard.callbacks.onDenied?.(report);
     }
   }
 }

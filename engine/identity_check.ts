@@ -65,7 +65,7 @@ export function checkIdentity(
   const isIssued = tools.verifyEd25519(keyOf(token.issuer)!, token.signature, token.signed);
   if (!isIssued) return undefined;
   if (!tools.verifyEd25519(claims.holderKey, message.signature, proof)) return undefined;
-  nonces.add(encodeNonceRecord(hash, forgetSecond(claims)));
+  nonces.addProven(encodeNonceRecord(hash, forgetSecond(claims)));
   const roleIndex = grants.roles.findIndex((role) => role.name === claims.role);
   return { subject: claims.subject, key: claims.holderKey, roleIndex };
 }

@@ -25,7 +25,7 @@ export class JoinSigner {
   /** Counts drivers: an answer that was asked for by an earlier one is nobody's. */
   #life = 0;
 
-  /** @param wake Called when an answer came later. */
+  /** @param callbacks None of them throws. @param wake Called when an answer came later. */
   constructor(
     state: LinkState,
     outbox: LinkOutbox,
@@ -50,13 +50,7 @@ export class JoinSigner {
       this.#state.deny("signature", isBusy ? Rule.Rate : Rule.Format);
       return this.#answer(request, undefined);
     }
-    let signing: ReturnType<NonNullable<EngineCallbacks["onSign"]>> | undefined;
-    try {
-      signing = this.#callbacks.onSign?.(bytes.slice(), pin);
-    } catch (error) {
-      this.#answer(request, undefined);
-      throw error;
-    }
+    const signing = this.#callbacks.onSign?.(bytes.slice(), pin);
     if (!(signing instanceof Promise)) return this.#answer(request, signing);
     const life = this.#life;
     const settle = (answer: SignAnswer | undefined) => {

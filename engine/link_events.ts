@@ -1,9 +1,9 @@
 // What a link tells game code. Every callback is optional, comes when the state it speaks of is in the world already, and may call the link.
-// Names and shapes alone: the link calls them.
+// One that throws harms no other. Names and shapes alone: the link calls them.
 
 import type { DenialReport, Handle } from "../protocol/engine_messages.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
-import type { Channel } from "./channels.ts";
+import type { Channel } from "./channel.ts";
 import type { Hello } from "./hello_check.ts";
 import type { ChangeTime } from "./state_receiver.ts";
 import type { ComponentValues } from "./values.ts";
@@ -60,8 +60,35 @@ export interface IdentityInfo {
   readonly role: string;
 }
 
+/** A check that a peer's writes broke, as the world's manifest declares it. */
+export interface ViolationInfo {
+  /** Who wrote. */
+  readonly peer: number;
+  /** The entity, which may have ended meanwhile; 0 where a spawn was refused. */
+  readonly handle: Handle;
+  /** Name of the component. */
+  readonly component: string;
+  /** Name of the field. */
+  readonly field: string;
+  /** Which limit was broken. */
+  readonly check: "bounds" | "rate" | "acceleration" | "step" | "speed";
+  /** What was measured: world units or radians, their speed or acceleration, or changes a second. */
+  readonly measured: number;
+  /** The limit, in the same unit. */
+  readonly limit: number;
+  /** What became of the value: the old one stays, the nearest permitted one counts, or the new one does. */
+  readonly action: "reject" | "clamp" | "report";
+  /** How many violations of this kind the report stands for; the others were measured less far beyond the limit. */
+  readonly count: number;
+}
+
 /** Callbacks of an engine link: set them on the link, or give them to `listenForDriver`. */
 export class EngineCallbacks {
+  /**
+   * A callback threw this, also one of a channel. Left out, the first error is thrown by the call that ran the callback (`handleBytes`,
+   * `handleTimer`, `flush` and so on) once that is done; the link is in order then, and goes on. `listenForDriver` writes it to its log.
+   */
+  onError?: ((error: unknown) => void) | undefined;
   /** A driver connected and fits. */
   onDriverReady?: ((hello: Hello) => void) | undefined;
   /** A driver connected and did not fit, or came while another was there. */
@@ -104,6 +131,11 @@ export class EngineCallbacks {
     | undefined;
   /** A component was removed by someone else's doing. */
   onRemoteRemove?: ((handle: Handle, component: string) => void) | undefined;
+  /**
+   * These fields may not be known to this engine any more: its role changed, they were revoked from it, or the entity is not its own now. They
+   * are neutral in the world.
+   */
+  onRevoke?: ((handle: Handle, component: string, fields: readonly string[]) => void) | undefined;
   /** A component is out of this peer's view; its last value stays until it changes again. */
   onHide?: ((handle: Handle, component: string) => void) | undefined;
   /** An entity belongs to another peer now, or its ownership epoch grew by an override. */
@@ -116,6 +148,8 @@ export class EngineCallbacks {
   onChannel?: ((channel: Channel) => void) | undefined;
   /** Something was denied: by this engine's own gate, the driver or another peer's driver. Summed, a few a second. */
   onDenied?: ((denial: DenialReport) => void) | undefined;
+  /** A server's: a peer's writes broke a check of the world. Summed, a few a second of each peer. */
+  onViolation?: ((violation: ViolationInfo) => void) | undefined;
   /** The driver stamped the batch `id` with this sample time. */
   onStamped?: ((id: number, time: TimelineTime) => void) | undefined;
   /** The driver's counters, once a second. */

@@ -3,6 +3,7 @@
 
 import type { Handle } from "../protocol/engine_messages.ts";
 import { SERVER_PEER } from "../protocol/engine_messages.ts";
+import { type Adjustment, Adjustments } from "../permissions/adjustments.ts";
 import { Denials } from "../permissions/denials.ts";
 import { Gate } from "../permissions/gate.ts";
 import {
@@ -51,6 +52,8 @@ export interface LinkCounters {
   commandsDropped: number;
   /** Outgoing unreliable channel messages dropped because no window was left. */
   messagesDropped: number;
+  /** Denials and figures of the driver that came more often than a driver tells them, and were not passed on. */
+  reportsDropped: number;
   /** Entries about entities that had just gone: late, not wrong. */
   lateEntries: number;
   /** Flushes that left state for later because the driver did not read. */
@@ -81,6 +84,10 @@ export class LinkState {
   readonly denials = new Denials();
   /** Role index of every other peer known. */
   readonly peers = new Map<number, number>();
+  /** What was granted to this engine's own peer and revoked from it while running. */
+  readonly ownAdjusted = new Adjustments();
+  /** The same of other peers, as this engine gave it: only the holder of authority keeps it. */
+  readonly #adjusted = new Map<number, Adjustments>();
   /** Counters. */
   readonly counters: LinkCounters = {
     batchesOut: 0,
@@ -91,6 +98,7 @@ export class LinkState {
     voiceDropped: 0,
     commandsDropped: 0,
     messagesDropped: 0,
+    reportsDropped: 0,
     lateEntries: 0,
     flushesHeldBack: 0,
     driversLost: 0,
@@ -176,6 +184,12 @@ export class LinkState {
     return isEngineHandle(record.handle) && (this.isAuthority || this.isOwn(record));
   }
 
+  /** Fields of a component that this engine may write on an entity. */
+  writeMaskOf(record: EntityRecord, component: ComponentGrant): number {
+    const { gate, roleIndex, ownAdjusted } = this;
+    return gate.writeMask(component.index, roleIndex, this.isOwn(record), "out", ownAdjusted);
+  }
+
   /** Whether a handle names a replicated entity. */
   readonly isKnown = (handle: Handle): boolean => this.ledger.get(handle) !== undefined;
 
@@ -184,6 +198,23 @@ export class LinkState {
     if (peer === this.peer) return this.roleIndex;
     if (peer === SERVER_PEER) return SERVER_ROLE;
     return this.peers.get(peer) ?? this.grants.defaultRole;
+  }
+
+  /** What was granted to a peer and revoked from it; `undefined`: nothing. */
+  adjustedOf(peer: number): Adjustments | undefined {
+    return peer === this.peer ? this.ownAdjusted : this.#adjusted.get(peer);
+  }
+
+  /** Notes the adjustment of a component of another peer. */
+  adjust(peer: number, component: ComponentGrant, adjustment: Adjustment): void {
+    let adjusted = this.#adjusted.get(peer);
+    if (adjusted === undefined) this.#adjusted.set(peer, adjusted = new Adjustments());
+    adjusted.set(component, adjustment);
+  }
+
+  /** A peer's place is gone, and with it what it was granted and what was revoked from it. */
+  forgetAdjusted(peer: number): void {
+    this.#adjusted.delete(peer);
   }
 
   /** Role index of a declared role id; `undefined` for one that nobody declared. */

@@ -38,6 +38,8 @@ export interface ListenOptions {
   readonly callbacks?: EngineCallbacks | undefined;
   /** Where a client's driver shall connect; left out, where its manifest says. */
   readonly connect?: ConnectOrder | undefined;
+  /** What `usedNonces` of an earlier engine of this world gave: join tokens used before stay used. */
+  readonly nonces?: Uint8Array | undefined;
   /** Flush every so many ms; left out, game code calls `flush` once a tick. */
   readonly flushIntervalMs?: number | undefined;
   /** Told of advice, such as a folder that others can reach, and of errors that callbacks throw. Left out: the console. */
@@ -77,6 +79,7 @@ export async function listenForDriver(options: ListenOptions): Promise<Listening
     now: () => performance.now(),
     connect: options.connect,
     callbacks: options.callbacks,
+    nonces: options.nonces,
     identityTools: { sha256, unixMs: Date.now, verifyEd25519 },
   }, options.flushIntervalMs);
 }
@@ -185,7 +188,7 @@ export class ListeningEngineLink extends EngineLink {
   override async close(reason?: string): Promise<void> {
     if (!this.#isListening) return;
     this.#isListening = false;
-    super.close(reason);
+    this.#guard(() => void super.close(reason));
     for (const timer of this.#timers) clearInterval(timer);
     this.#listener.close();
     const cut = setTimeout(() => this.#closeConnection(), GOODBYE_MS);
@@ -258,7 +261,7 @@ export class ListeningEngineLink extends EngineLink {
         if (bytes === undefined) break;
         for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
         if (this.#connection !== connection) break;
-        this.handleWritten();
+        this.#guard(() => this.handleWritten());
       }
       if (this.wantsClose) this.#closeConnection();
     } catch {

@@ -2,7 +2,13 @@
 // that were asked for.
 
 import { ALL_PEERS, type Handle, SERVER_PEER, type ToEngine } from "../protocol/engine_messages.ts";
-import { MAX_PENDING_HASHES } from "../protocol/limits.ts";
+import {
+  ENGINE_TIMEOUT_MS,
+  MAX_ENTITIES,
+  MAX_PENDING_HASHES,
+  STREAM_STALL_MS,
+} from "../protocol/limits.ts";
+import { RateLimiter } from "../permissions/rate_limiter.ts";
 import { Rule } from "../permissions/rule.ts";
 import { setNeutral } from "../replication/quantise.ts";
 import { RowReader, RowWriter } from "../replication/row_codec.ts";
@@ -10,7 +16,7 @@ import { createValue } from "../replication/value.ts";
 import type { EngineCallbacks } from "./link_events.ts";
 import type { LinkOutbox } from "./link_outbox.ts";
 import type { LinkState } from "./link_state.ts";
-import type { StateSender } from "./state_sender.ts";
+import type { StatePacker } from "./state_packer.ts";
 import { type ComponentValues, plainValues, quantiseValues } from "./values.ts";
 
 type Hashes = ReadonlyMap<Handle, number>;
@@ -19,22 +25,39 @@ type Hashes = ReadonlyMap<Handle, number>;
 export class Signals {
   readonly #state: LinkState;
   readonly #outbox: LinkOutbox;
-  readonly #sender: StateSender;
+  readonly #packer: StatePacker;
   readonly #callbacks: EngineCallbacks;
   readonly #hashes = new Map<number, PromiseWithResolvers<Hashes>>();
+  /** How often frames of each speaking entity come, by its slot; what waited while this engine stood still comes at once. */
+  readonly #voiceIn: RateLimiter;
+  /** How often each peer's events come, one limiter an event; they may have waited for their state, too. */
+  readonly #eventsIn: readonly RateLimiter[];
   #nextHash = 1;
 
-  /** The sender is asked about entities that have just gone. */
+  /** The packer is asked about entities that have just gone. */
   constructor(
     state: LinkState,
     outbox: LinkOutbox,
-    sender: StateSender,
+    packer: StatePacker,
     callbacks: EngineCallbacks,
   ) {
     this.#state = state;
     this.#outbox = outbox;
-    this.#sender = sender;
+    this.#packer = packer;
     this.#callbacks = callbacks;
+    const { voice, events } = state.grants;
+    this.#voiceIn = new RateLimiter({
+      rateHz: voice.rateHz,
+      maxKeys: MAX_ENTITIES,
+      stallMs: ENGINE_TIMEOUT_MS,
+    });
+    this.#eventsIn = events.map(({ rateHz, waitMs }) =>
+      new RateLimiter({
+        rateHz,
+        maxKeys: ALL_PEERS + 1,
+        stallMs: ENGINE_TIMEOUT_MS + STREAM_STALL_MS + waitMs,
+      })
+    );
   }
 
   /** Queues an event behind the state of its moment; false when it is denied or too many wait. */
@@ -75,6 +98,10 @@ export class Signals {
     const deny = (rule: Rule, fields = 0) =>
       void state.deny("event", rule, { id: message.eventId, fields, peer: message.from });
     if (event === undefined) return deny(Rule.Undeclared);
+    // Nobody hears its own events; and to the holder of authority a driver speaks only for the peers it has announced.
+    if (message.from === state.peer || (state.isAuthority && !state.peers.has(message.from))) {
+      return deny(Rule.Peer);
+    }
     const question = { event: event.index, direction: "in" } as const;
     const sent = state.gate.decideEvent({
       ...question,
@@ -96,6 +123,7 @@ export class Signals {
     const isWhole = reader.next(0, createValue(event), known).status === "end";
     if (status !== "row" || !isWhole) return deny(Rule.Format);
     if (badFields !== 0) return deny(Rule.Range, badFields);
+    if (!this.#eventsIn[event.index]!.take(message.from, state.nowMs)) return deny(Rule.Rate);
     this.#callbacks.onEvent?.(event.name, plainValues(event, value, allFields), {
       from: message.from,
       time: message.time,
@@ -132,11 +160,13 @@ export class Signals {
     const { handle, frame, position } = message;
     const record = state.ledger.get(handle);
     if (record === undefined) {
-      if (this.#sender.isGrave(handle)) state.counters.lateEntries += 1;
+      if (this.#packer.isGrave(handle)) state.counters.lateEntries += 1;
       else state.deny("voice", Rule.EntityUnknown, { handle, peer: SERVER_PEER });
       return;
     }
     const deny = (rule: Rule) => void state.deny("voice", rule, { handle, peer: record.owner });
+    // What this engine's own entities say comes from nobody else.
+    if (state.isOwn(record)) return deny(Rule.NotOwner);
     const question = { direction: "in", bytes: frame.length } as const;
     const spoken = state.gate.decideVoice({
       ...question,
@@ -146,6 +176,7 @@ export class Signals {
     if (!spoken.allowed) return deny(spoken.rule);
     const heard = state.gate.decideVoice({ ...question, op: "hear", roleIndex: state.roleIndex });
     if (!heard.allowed) return deny(heard.rule);
+    if (!this.#voiceIn.take(record.slot, state.nowMs)) return deny(Rule.Rate);
     this.#callbacks.onVoice?.(handle, frame, {
       sequence: message.sequence,
       time: message.time,

@@ -12,7 +12,9 @@ import { RowReader } from "../replication/row_codec.ts";
 import { changedFields, createValue } from "../replication/value.ts";
 import type { EntityRecord } from "./entity_ledger.ts";
 import type { LinkState } from "./link_state.ts";
-import type { StateSender } from "./state_sender.ts";
+import { SpawnCounts } from "./spawn_counts.ts";
+import type { RevokedFields } from "./revoked_fields.ts";
+import type { StatePacker } from "./state_packer.ts";
 import { type FieldValue, plainValues, quantiseValues } from "./values.ts";
 
 /** A batch of the driver. */
@@ -62,13 +64,20 @@ const DESPAWN = "despawn";
 /** Applies the driver's batches. */
 export class StateReceiver {
   readonly #state: LinkState;
-  readonly #sender: StateSender;
+  readonly #packer: StatePacker;
+  readonly #revoked: RevokedFields;
   readonly #events: ReceiverEvents;
 
-  /** The sender is asked about entities that have just gone. */
-  constructor(state: LinkState, sender: StateSender, events: ReceiverEvents) {
+  /** The packer is asked about entities that have just gone; `revoked` erases what a former owner may not know. */
+  constructor(
+    state: LinkState,
+    packer: StatePacker,
+    revoked: RevokedFields,
+    events: ReceiverEvents,
+  ) {
     this.#state = state;
-    this.#sender = sender;
+    this.#packer = packer;
+    this.#revoked = revoked;
     this.#events = events;
   }
 
@@ -81,12 +90,22 @@ export class StateReceiver {
     }
     this.#state.counters.batchesIn += 1;
     const notices: (() => void)[] = [];
-    this.#applySpawns(batch, notices);
+    const counts = new SpawnCounts(this.#state, batch.components);
+    this.#applySpawns(batch, counts, notices);
     this.#applyOwners(batch.owners, notices);
-    for (const row of this.#judgeRows(parsed)) this.#applyRow(row, batch.tick, notices);
+    // One after the other: what a row adds counts when the next one is judged.
+    for (const one of parsed) {
+      const row = this.#judgeRow(one, counts);
+      if (row !== undefined) this.#applyRow(row, batch.tick, notices);
+    }
     this.#applyPairs(batch.removes, (record, c) => this.#applyRemove(record, c, notices));
     this.#applyPairs(batch.hides, (record, c) => {
       if (!record.components.has(c.index)) return;
+      // Nothing is out of the view of the world's authority.
+      if (this.#state.isAuthority) {
+        this.#state.deny(COMPONENT, Rule.Direction, { id: c.id, handle: record.handle });
+        return;
+      }
       notices.push(() => this.#events.hidden(record.handle, c.name));
     });
     for (const handle of batch.despawns) this.#applyDespawn(handle, notices);
@@ -95,7 +114,7 @@ export class StateReceiver {
 
   /** Takes an entity out of world and ledger, and tells game code at once. */
   drop(record: EntityRecord): void {
-    this.#sender.forget(record);
+    this.#packer.forget(record);
     this.#state.world.destroy(record.handle);
     this.#events.despawned(record.handle);
   }
@@ -152,7 +171,7 @@ export class StateReceiver {
 
   // ---- judging and applying
 
-  #applySpawns(batch: InBatch, notices: (() => void)[]): void {
+  #applySpawns(batch: InBatch, counts: SpawnCounts, notices: (() => void)[]): void {
     const state = this.#state;
     for (let i = 0; i < batch.spawns.length; i++) {
       const handle = batch.spawns[i]!;
@@ -163,9 +182,9 @@ export class StateReceiver {
         this.#confirm(record, id, owner, notices);
         continue;
       }
-      const rule = this.#spawnRefusal(batch, handle, id, owner);
+      const rule = this.#spawnRefusal(handle, id, owner, counts);
       if (rule !== undefined) {
-        if (this.#sender.isGrave(handle)) state.counters.lateEntries += 1;
+        if (this.#packer.isGrave(handle)) state.counters.lateEntries += 1;
         else state.deny(SPAWN, rule, { handle, peer: owner });
         continue;
       }
@@ -187,17 +206,24 @@ export class StateReceiver {
     }
     record.isConfirmed = true;
     record.isSent = true;
-    if (owner !== record.owner) this.#applyOwner(record, owner, 0, notices);
+    if (owner !== record.owner && this.#mayOwn(record, owner)) {
+      this.#applyOwner(record, owner, 0, notices);
+    }
     if (!state.isOwn(record) || state.isMine(record)) return;
     // Ours to write though not ours to spawn: what game code set meanwhile goes out now.
     for (const component of state.grants.components) {
-      if (state.gate.writeMask(component.index, state.roleIndex, true, "out") === 0) continue;
+      if (state.writeMaskOf(record, component) === 0) continue;
       if (state.world.read(record.handle, component.name) === undefined) continue;
       state.dirty.mark(component.index, record.slot, component.allFields);
     }
   }
 
-  #spawnRefusal(batch: InBatch, handle: Handle, id: number, owner: number): Rule | undefined {
+  #spawnRefusal(
+    handle: Handle,
+    id: number,
+    owner: number,
+    counts: SpawnCounts,
+  ): Rule | undefined {
     const state = this.#state;
     if (handle < DRIVER_HANDLE_BIT || state.ledger.byId(id) !== undefined) {
       return Rule.EntityUnknown;
@@ -208,83 +234,93 @@ export class StateReceiver {
     if (!state.isAuthority) return undefined;
     // To the holder of authority the driver brings only what peers spawn, and only what they may spawn.
     if (owner === SERVER_PEER) return Rule.Authority;
-    const components: number[] = [];
-    for (const rows of batch.components) {
-      const component = state.componentById(rows.componentId);
-      if (component !== undefined && rows.handles.includes(handle)) {
-        components.push(component.index);
-      }
-    }
+    if (!state.peers.has(owner)) return Rule.Peer;
+    const components = counts.componentsOf(handle);
     const decision = state.gate.decideSpawn({
       components,
       roleIndex: state.roleOf(owner),
-      ownedCount: state.countOwned(owner),
-      ownedWith: (component) => state.countOwnedWith(owner, component),
+      ownedCount: counts.owned(owner),
+      ownedWith: (component) => counts.ownedWith(owner, component),
       direction: "in",
     });
-    return decision.allowed ? undefined : decision.rule;
+    if (!decision.allowed) return decision.rule;
+    counts.noteSpawn(handle, owner, components);
+    return undefined;
   }
 
   #applyOwners(triples: Uint32Array, notices: (() => void)[]): void {
-    const state = this.#state;
     for (let i = 0; i + 2 < triples.length; i += 3) {
       const record = this.#entity(triples[i]!);
       if (record === undefined) continue;
       const owner = triples[i + 1]!;
-      // The holder of authority moves ownership itself: a driver can only repeat that, or give an entity back.
-      if (state.isAuthority && owner !== record.owner && owner !== SERVER_PEER) {
-        state.deny(COMPONENT, Rule.NotOwner, { handle: record.handle, peer: owner });
-        continue;
-      }
-      this.#applyOwner(record, owner, triples[i + 2]!, notices);
+      if (this.#mayOwn(record, owner)) this.#applyOwner(record, owner, triples[i + 2]!, notices);
     }
+  }
+
+  /** The holder of authority moves ownership itself: a driver can only repeat that, or give an entity back. */
+  #mayOwn(record: EntityRecord, owner: number): boolean {
+    const state = this.#state;
+    if (!state.isAuthority || owner === record.owner || owner === SERVER_PEER) return true;
+    return state.deny(COMPONENT, Rule.NotOwner, { handle: record.handle, peer: owner });
   }
 
   #applyOwner(record: EntityRecord, owner: number, epoch: number, notices: (() => void)[]): void {
     if (owner !== record.owner) {
+      const wasOwn = this.#state.isOwn(record);
       record.owner = owner;
+      notices.push(...this.#revoked.handleOwner(record, wasOwn));
       if (!this.#state.isAuthority) this.#state.dirty.unmarkEntity(record.slot);
     }
     notices.push(() => this.#events.ownerChanged(record.handle, owner, epoch));
   }
 
-  /** The rows that may be applied, cut to the fields that may be. */
-  #judgeRows(parsed: readonly ParsedRow[]): Row[] {
-    const rows: Row[] = [];
-    for (const row of parsed) {
-      const { handle, component, badFields } = row;
-      const record = this.#entity(handle);
-      if (record === undefined) continue;
-      const who = this.#state.isAuthority ? record.owner : SERVER_PEER;
-      if (badFields !== 0) {
-        const fields = badFields & component.allFields;
-        this.#state.deny(COMPONENT, Rule.Range, { id: component.id, fields, handle, peer: who });
-        continue;
-      }
-      const mask = this.#allowedFields(record, row, who);
-      if (mask === 0) continue;
-      const values = plainValues(component, row.value, mask);
-      rows.push({ record, component, mask, values, time: row.time });
+  /** A row that may be applied, cut to the fields that may be. */
+  #judgeRow(row: ParsedRow, counts: SpawnCounts): Row | undefined {
+    const { handle, component, badFields } = row;
+    const record = this.#entity(handle);
+    if (record === undefined) return undefined;
+    const who = this.#state.isAuthority ? record.owner : SERVER_PEER;
+    if (badFields !== 0) {
+      const fields = badFields & component.allFields;
+      this.#state.deny(COMPONENT, Rule.Range, { id: component.id, fields, handle, peer: who });
+      return undefined;
     }
-    return rows;
+    const mask = this.#allowedFields(record, row, who, counts);
+    if (mask === 0) return undefined;
+    const values = plainValues(component, row.value, mask);
+    return { record, component, mask, values, time: row.time };
   }
 
-  #allowedFields(record: EntityRecord, row: ParsedRow, who: number): number {
+  #allowedFields(
+    record: EntityRecord,
+    row: ParsedRow,
+    who: number,
+    counts: SpawnCounts,
+  ): number {
     const state = this.#state;
     const { component, mask, handle } = row;
     const isNew = !record.components.has(component.index);
     if (!state.isAuthority) {
-      const read = readMaskOf(component, state.roleIndex, state.isOwn(record));
+      const isOwn = state.isOwn(record);
+      const read = readMaskOf(component, state.roleIndex, isOwn, state.ownAdjusted);
       const refused = mask & ~(read & component.hostReceiveMask);
       if (refused !== 0) {
-        const rule = (refused & ~read) !== 0 ? Rule.Role : Rule.Host;
+        const byRole = readMaskOf(component, state.roleIndex, isOwn);
+        const rule = (refused & ~read) === 0
+          ? Rule.Host
+          : (refused & ~read & ~byRole) === 0
+          ? Rule.Revoked
+          : Rule.Role;
         state.deny(COMPONENT, rule, { id: component.id, fields: refused, handle, peer: who });
       }
       return mask & ~refused;
     }
     const roleIndex = state.roleOf(record.owner);
     const isOwner = record.owner !== SERVER_PEER;
-    const allowed = isOwner ? state.gate.writeMask(component.index, roleIndex, true, "in") : 0;
+    const adjusted = state.adjustedOf(record.owner);
+    const allowed = isOwner
+      ? state.gate.writeMask(component.index, roleIndex, true, "in", adjusted)
+      : 0;
     const refused = mask & ~allowed;
     // The driver sends whole values. A field that its owner may not write is no offence while it is as this engine has it.
     const forged = allowed === 0 && isNew ? refused : this.#differing(record, row, refused);
@@ -295,24 +331,31 @@ export class StateReceiver {
         roleIndex: isOwner ? roleIndex : state.grants.defaultRole,
         isOwner,
         direction: "in",
+        adjusted,
       });
       const rule = decision.allowed ? Rule.NotOwner : decision.rule;
       state.deny(COMPONENT, rule, { id: component.id, fields: forged, handle, peer: who });
+      // Its owner may have written it before the right was taken: the driver took that, and learns what holds instead.
+      const isLate = rule === Rule.Role || rule === Rule.Revoked;
+      if (isLate) state.dirty.mark(component.index, record.slot, mask);
       return 0;
     }
-    if (isNew && record.isConfirmed && (mask & allowed) !== 0) {
+    // A component may be new to this driver only: what the world has already needs no right to be added.
+    const isAdded = isNew && state.world.read(handle, component.name) === undefined;
+    if (isAdded && (mask & allowed) !== 0 && !counts.isSpawned(handle)) {
       const add = state.gate.decideChange({
         component: component.index,
         op: "add",
         roleIndex,
         isOwner,
-        ownedWith: (index) => state.countOwnedWith(record.owner, index, record),
+        ownedWith: (index) => counts.ownedWith(record.owner, index),
         direction: "in",
       });
       if (!add.allowed) {
         state.deny(COMPONENT, add.rule, { id: component.id, fields: mask, handle, peer: who });
         return 0;
       }
+      counts.noteAdd(record.owner, component.index);
     }
     return mask & allowed;
   }
@@ -351,6 +394,11 @@ export class StateReceiver {
   #applyRemove(record: EntityRecord, component: ComponentGrant, notices: (() => void)[]): void {
     const state = this.#state;
     const { handle } = record;
+    if (!record.components.has(component.index)) {
+      // The driver was never told of it, or took it away already.
+      state.counters.lateEntries += 1;
+      return;
+    }
     if (state.isAuthority) {
       const decision = state.gate.decideChange({
         component: component.index,
@@ -387,7 +435,7 @@ export class StateReceiver {
       state.deny(DESPAWN, Rule.NotOwner, { handle });
       return;
     }
-    this.#sender.forget(record);
+    this.#packer.forget(record);
     state.world.destroy(handle);
     notices.push(() => this.#events.despawned(handle));
   }
@@ -410,7 +458,7 @@ export class StateReceiver {
   #entity(handle: Handle): EntityRecord | undefined {
     const record = this.#state.ledger.get(handle);
     if (record === undefined) {
-      if (this.#sender.isGrave(handle)) this.#state.counters.lateEntries += 1;
+      if (this.#packer.isGrave(handle)) this.#state.counters.lateEntries += 1;
       else this.#state.deny(COMPONENT, Rule.EntityUnknown, { handle, peer: SERVER_PEER });
     }
     return record;

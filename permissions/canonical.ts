@@ -112,7 +112,23 @@ function canonicalComponent(component: ComponentDeclaration, tickHz: number): Js
     spawn: component.spawn === undefined
       ? null
       : { roles: sorted(component.spawn.roles), maxPerPeer: component.spawn.maxPerPeer },
+    grantable: canonicalGrantable(component),
+    // Left out where nothing is checked, as a component was written before there were checks.
+    checks: Object.keys(component.checks).length === 0 ? undefined : Object.fromEntries(
+      Object.entries(component.checks).map((
+        [name, check],
+      ) => [name, { ...check, exempt: sorted(check.exempt) }]),
+    ),
   };
+}
+
+/** Left out where nothing can be granted, as a component was written before anything could. */
+function canonicalGrantable(component: ComponentDeclaration): Json | undefined {
+  const list = (fields: true | readonly string[] | undefined) =>
+    fields === undefined || fields === true ? fields : sorted(fields);
+  const read = list(component.grantable?.read);
+  const write = list(component.grantable?.write);
+  return read === undefined && write === undefined ? undefined : { read, write };
 }
 
 function canonicalFields(fields: Readonly<Record<string, FieldDeclaration>>): Json {

@@ -6,6 +6,7 @@ import type {
   ChannelGrant,
   ComponentGrant,
   EventGrant,
+  FieldCheck,
   Grants,
   RoleGrant,
   VoiceGrant,
@@ -99,6 +100,7 @@ function compileComponent(
   const ownerReadMask = maskWhere("read", namesOwner);
   const denied = host.deny.components[component.name];
   const names = Object.keys(component.fields);
+  const named = (list: true | readonly string[] | undefined) => allFields & ~left(list);
   const left = (list: true | readonly string[] | undefined) => {
     if (list === undefined) return allFields;
     if (list === true) return 0;
@@ -119,15 +121,38 @@ function compileComponent(
     readMasks: masks("read"),
     ownerReadMask,
     writeMasks: masks("write"),
+    grantableRead: named(component.grantable?.read),
+    grantableWrite: component.authority === "owner" ? named(component.grantable?.write) : 0,
     // The server's engine spawns whatever the world declares.
     spawnRoles: roleMask(component.spawn?.roles ?? [], roles) | 1,
     spawnMax: component.spawn?.maxPerPeer ?? 0,
+    checks: compileChecks(component, names, roles),
     rateHz: rateOf(component, world.tickHz),
     interestRadius: component.interestRadius,
     positionField: component.position === undefined ? -1 : names.indexOf(component.position),
     hostSendMask: left(denied?.send),
     hostReceiveMask: left(denied?.receive),
   };
+}
+
+function compileChecks(
+  component: ComponentDeclaration,
+  names: readonly string[],
+  roles: Lineages,
+): FieldCheck[] {
+  const list = (corner: number | readonly number[] | undefined) =>
+    corner === undefined ? [] : typeof corner === "number" ? [corner] : [...corner];
+  return Object.entries(component.checks).map(([name, check]) => ({
+    field: names.indexOf(name),
+    min: list(check.bounds?.min),
+    max: list(check.bounds?.max),
+    maxStep: check.maxStep ?? 0,
+    maxSpeed: check.maxSpeed ?? 0,
+    maxAcceleration: check.maxAcceleration ?? 0,
+    rateHz: check.rateHz ?? 0,
+    exemptRoles: roleMask(check.exempt, roles),
+    action: check.onViolation,
+  })).sort((a, b) => a.field - b.field);
 }
 
 function compileEvent(

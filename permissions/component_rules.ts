@@ -2,6 +2,7 @@
 
 import { SUBTICKS } from "../protocol/timeline_units.ts";
 import { MAX_FIELDS, MAX_STEPS_FROM_ZERO } from "../protocol/limits.ts";
+import { checkCheckCount, checkChecks } from "./check_rules.ts";
 import { asArray, asNumber, asObject, asText, asTexts, type Complain, type Raw } from "./raw.ts";
 import { ALL, type Lineages, namesOwner, namesRole, OWNER, SERVER } from "./role_list.ts";
 import { checkRoles } from "./role_rules.ts";
@@ -15,6 +16,7 @@ type Path = readonly (string | number)[];
 export function checkComponents(world: Raw, roles: Lineages, complain: Complain): void {
   const components = asArray(world["components"]).map(asObject);
   const hasPosition = components.some((one) => "position" in one);
+  checkCheckCount(components, complain);
   for (const [index, component] of components.entries()) {
     const path: Path = ["world", "components", index];
     const fields = asObject(component["fields"]);
@@ -24,9 +26,11 @@ export function checkComponents(world: Raw, roles: Lineages, complain: Complain)
     checkFields(fields, [...path, "fields"], complain);
     checkAccess(component, fields, path, roles, complain);
     checkSpawn(world, component, path, roles, complain);
+    checkGrantable(component, fields, path, complain);
     checkPosition(component, fields, path, complain);
     const tickHz = asNumber(world["tickHz"]) ?? DEFAULT_TICK_HZ;
     const rateHz = asNumber(component["rateHz"]);
+    checkChecks(component, fields, rateHz ?? tickHz, path, roles, complain);
     if (rateHz !== undefined && rateHz > tickHz * SUBTICKS) {
       complain(
         [...path, "rateHz"],
@@ -202,6 +206,33 @@ function checkSpawn(
       [...at, "maxPerPeer"],
       `${count} is above world.maxEntitiesPerPeer (${most}); write at most ${most}`,
     );
+  }
+}
+
+function checkGrantable(component: Raw, fields: Raw, path: Path, complain: Complain): void {
+  const grantable = asObject(component["grantable"]);
+  const at = [...path, "grantable"];
+  if ("grantable" in component && !("read" in grantable) && !("write" in grantable)) {
+    complain(at, "names nothing; write `read` or `write`, or remove it");
+  }
+  if (component["authority"] === "server" && "write" in grantable) {
+    complain(
+      [...at, "write"],
+      'with authority "server" only "server" writes; remove it or use authority "owner"',
+    );
+  }
+  const names = Object.keys(fields);
+  for (const key of ["read", "write"]) {
+    const seen = new Set<string>();
+    for (const [index, name] of asArray(grantable[key]).entries()) {
+      if (typeof name !== "string") continue;
+      if (!names.includes(name)) {
+        complain([...at, key, index], `no field "${name}"${suggest(name, names)}`);
+      } else if (seen.has(name)) {
+        complain([...at, key, index], `"${name}" is listed twice; remove one`);
+      }
+      seen.add(name);
+    }
   }
 }
 

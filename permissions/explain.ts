@@ -1,6 +1,7 @@
 // Why a role may or may not read and write a field: the answer of the compiled tables, and the part of the manifest that leads to it. The
 // tables decide; the words of the manifest are only looked up afterwards.
 
+import { checkText } from "./check_text.ts";
 import { Gate } from "./gate.ts";
 import { type Grants, readMaskOf } from "./grants.ts";
 import type { ComponentDeclaration, FieldDeclaration, Manifest } from "./manifest.ts";
@@ -130,7 +131,8 @@ class Explainer {
     const rule = world === 0 ? Rule.Role : host === 0 ? Rule.Host : undefined;
     const why = rule === Rule.Host
       ? this.#whyDenied(this.#isHere ? "receive" : "send")
-      : this.#whyList("read", field, isOwner);
+      : this.#whyList("read", field, isOwner) +
+        this.#grantable("read", rule, component.grantableRead & bit);
     return { field, access: "read", isOwner, rule, why };
   }
 
@@ -144,10 +146,12 @@ class Explainer {
       direction,
     });
     const rule = decision.allowed ? undefined : decision.rule;
-    return { field, access: "write", isOwner, rule, why: this.#whyWrite(rule, field) };
+    const why = this.#whyWrite(rule, field, isOwner);
+    const checked = rule === undefined && isOwner ? this.#whyChecked(field) : "";
+    return { field, access: "write", isOwner, rule, why: `${why}${checked}` };
   }
 
-  #whyWrite(rule: Rule | undefined, field: string): string {
+  #whyWrite(rule: Rule | undefined, field: string, isOwner: boolean): string {
     switch (rule) {
       case Rule.Authority:
         return `${this.#path}.authority is "server": only the server's engine writes it`;
@@ -156,11 +160,31 @@ class Explainer {
       case Rule.Host:
         return this.#whyDenied(this.#isHere ? "send" : "receive");
       case Rule.Role:
-      case undefined:
-        return this.#whyList("write", field, false);
+      case undefined: {
+        const component = this.#gate.grants.components[this.#index]!;
+        return this.#whyList("write", field, false) +
+          this.#grantable("write", rule, isOwner ? component.grantableWrite & this.#bit(field) : 0);
+      }
       default:
         return ruleText(rule);
     }
+  }
+
+  /** How what the role writes is judged further, by the server's driver. */
+  #whyChecked(field: string): string {
+    const { checks, fields } = this.#gate.grants.components[this.#index]!;
+    const check = checks.find((one) => fields[one.field]!.name === field);
+    if (check === undefined || this.#role === SERVER) return "";
+    const path = `${this.#path}.checks.${field}`;
+    if (((check.exemptRoles >>> this.#roleIndex) & 1) === 1) return `; ${path} exempts it`;
+    return `; ${path} judges it: ${checkText(check)}`;
+  }
+
+  /** The words about what the server's engine may do about a refusal. */
+  #grantable(key: "read" | "write", rule: Rule | undefined, mask: number): string {
+    return rule !== Rule.Role || mask === 0
+      ? ""
+      : `; ${this.#path}.grantable.${key} lets the server's engine grant it to single peers`;
   }
 
   #bit(field: string): number {

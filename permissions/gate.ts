@@ -3,8 +3,9 @@
 
 import { assert } from "../protocol/assert.ts";
 import { MAX_KEPT_DENIALS, MAX_NAME_BYTES } from "../protocol/limits.ts";
+import type { Adjustments } from "./adjustments.ts";
 import type { ChannelGrant, ComponentGrant, Grants } from "./grants.ts";
-import { SERVER_ROLE } from "./grants.ts";
+import { ownWriteMaskOf, readMaskOf, SERVER_ROLE } from "./grants.ts";
 import { Rule } from "./rule.ts";
 
 export { Rule, ruleCode, ruleOfCode, ruleText } from "./rule.ts";
@@ -45,10 +46,11 @@ export function denied(rule: Rule): Denied {
 
 /**
  * Decides from compiled grants. Indices are dense ones (`Grants.components` and so on); any number that is none of them is denied as
- * undeclared, never an exception. A role index of 0 is the server's engine.
+ * undeclared, never an exception. A role index of 0 is the server's engine. `adjusted` is what was granted to and revoked from the peer
+ * in question while running; left out, only its role counts. Spawning, adding and removing are rights of roles alone.
  *
- * Rules are asked in one order: undeclared, field, authority, role, owner, host, size. The first that refuses is the answer. The world is
- * asked before the host, so that a write no manifest would allow is not excused by the host's own narrowing.
+ * Rules are asked in one order: undeclared, field, authority, role, revoked, owner, host, size. The first that refuses is the answer. The
+ * world is asked before the host, so that a write no manifest would allow is not excused by the host's own narrowing.
  */
 export class Gate {
   /** The tables it decides from. */
@@ -58,6 +60,8 @@ export class Gate {
   readonly #read: Int32Array;
   /** Per component, role, ownership and direction: the fields that may be written. */
   readonly #write: Int32Array;
+  /** Per component and direction (in, out): the fields that this host lets pass. */
+  readonly #host: Int32Array;
   /** Answers given, by rule and fields, bounded: a flood of refused writes makes no garbage. */
   readonly #denials = new Map<Rule, Map<number, Denied>>();
   #keptDenials = 0;
@@ -68,8 +72,11 @@ export class Gate {
     this.#roles = grants.roles.length;
     this.#read = new Int32Array(grants.components.length * this.#roles * 2);
     this.#write = new Int32Array(grants.components.length * this.#roles * 4);
+    this.#host = new Int32Array(grants.components.length * 2);
     for (const component of grants.components) {
       assert(grants.components[component.index] === component, "components lie at their index");
+      this.#host[component.index * 2] = component.hostReceiveMask;
+      this.#host[component.index * 2 + 1] = component.hostSendMask;
       for (let role = 0; role < this.#roles; role++) this.#fill(component, role);
     }
   }
@@ -115,22 +122,35 @@ export class Gate {
     return this.#isIndex(roleIndex, this.#roles) && ((roles >>> roleIndex) & 1) === 1;
   }
 
-  /** Fields of a component that may leave this host for a viewer: one table read. 0 for anything undeclared. */
-  readMask(component: number, roleIndex: number, isOwner: boolean): number {
+  /** Fields of a component that may leave this host for a viewer: a table read, or four where it is adjusted. 0 for anything undeclared. */
+  readMask(
+    component: number,
+    roleIndex: number,
+    isOwner: boolean,
+    adjusted?: Adjustments,
+  ): number {
     const row = this.#row(component, roleIndex);
-    return row < 0 ? 0 : this.#read[row * 2 + (isOwner ? 1 : 0)]!;
+    if (row < 0) return 0;
+    const mask = this.#read[row * 2 + (isOwner ? 1 : 0)]!;
+    if (adjusted === undefined) return mask;
+    return adjusted.reading(component, mask) & this.#host[component * 2 + 1]!;
   }
 
-  /** Fields of a component that a peer may write through this host, from the network (`in`) or to it (`out`): one table read. */
+  /** Fields of a component that a peer may write through this host, from the network (`in`) or to it (`out`): as {@linkcode Gate.readMask}. */
   writeMask(
     component: number,
     roleIndex: number,
     isOwner: boolean,
     direction: Direction,
+    adjusted?: Adjustments,
   ): number {
     const row = this.#row(component, roleIndex);
     if (row < 0) return 0;
-    return this.#write[row * 4 + (isOwner ? 2 : 0) + (direction === "out" ? 1 : 0)]!;
+    const way = direction === "out" ? 1 : 0;
+    const mask = this.#write[row * 4 + (isOwner ? 2 : 0) + way]!;
+    // What can be granted is the writing of one's own entities.
+    if (adjusted === undefined || !isOwner) return mask;
+    return adjusted.writing(component, mask) & this.#host[component * 2 + way]!;
   }
 
   /** May this one field leave for this viewer? The reason behind {@linkcode Gate.readMask}. */
@@ -139,6 +159,7 @@ export class Gate {
     readonly field: number;
     readonly roleIndex: number;
     readonly isOwner: boolean;
+    readonly adjusted?: Adjustments | undefined;
   }): Decision {
     const component = this.grants.components[q.component];
     if (component === undefined || !this.#isIndex(q.roleIndex, this.#roles)) {
@@ -146,10 +167,13 @@ export class Gate {
     }
     if (!this.#isIndex(q.field, component.fields.length)) return denied(Rule.Field);
     const bit = 1 << q.field;
-    if ((this.readMask(q.component, q.roleIndex, q.isOwner) & bit) !== 0) return ALLOWED;
-    const world = (component.readMasks[q.roleIndex] ?? 0) |
-      (q.isOwner ? component.ownerReadMask : 0);
-    return this.#denied((world & bit) === 0 ? Rule.Role : Rule.Host, bit);
+    const passing = this.readMask(q.component, q.roleIndex, q.isOwner, q.adjusted);
+    if ((passing & bit) !== 0) return ALLOWED;
+    if ((readMaskOf(component, q.roleIndex, q.isOwner, q.adjusted) & bit) !== 0) {
+      return this.#denied(Rule.Host, bit);
+    }
+    const byRole = readMaskOf(component, q.roleIndex, q.isOwner);
+    return this.#denied((byRole & bit) === 0 ? Rule.Role : Rule.Revoked, bit);
   }
 
   /**
@@ -163,6 +187,7 @@ export class Gate {
     readonly roleIndex: number;
     readonly isOwner: boolean;
     readonly direction: Direction;
+    readonly adjusted?: Adjustments | undefined;
   }): Decision {
     const component = this.grants.components[q.component];
     if (component === undefined || !this.#isIndex(q.roleIndex, this.#roles)) {
@@ -171,9 +196,15 @@ export class Gate {
     if (!Number.isInteger(q.mask) || q.mask < 0 || q.mask > component.allFields) {
       return this.#denied(Rule.Field, (q.mask & ~component.allFields) >>> 0);
     }
-    const passing = this.writeMask(q.component, q.roleIndex, q.isOwner, q.direction);
+    const passing = this.writeMask(
+      q.component,
+      q.roleIndex,
+      q.isOwner,
+      q.direction,
+      q.adjusted,
+    );
     if (passing !== 0 && (q.mask & ~passing) === 0) return ALLOWED;
-    return this.#whyNotWrite(component, q.mask, q.roleIndex, q.isOwner, q.direction);
+    return this.#whyNotWrite(component, q.mask, q.roleIndex, q.isOwner, q.direction, q.adjusted);
   }
 
   #whyNotWrite(
@@ -182,11 +213,20 @@ export class Gate {
     roleIndex: number,
     isOwner: boolean,
     direction: Direction,
+    adjusted: Adjustments | undefined,
   ): Denied {
     if (roleIndex !== SERVER_ROLE) {
       if (component.authority === "server") return this.#denied(Rule.Authority, mask);
-      const world = component.writeMasks[roleIndex] ?? 0;
-      if (world === 0 || (mask & ~world) !== 0) return this.#denied(Rule.Role, mask & ~world);
+      const world = ownWriteMaskOf(component, roleIndex, adjusted);
+      const refused = mask & ~world;
+      if (world === 0 || refused !== 0) {
+        const byRole = ownWriteMaskOf(component, roleIndex);
+        // What the role never had weighs more than what was taken from it.
+        if (byRole === 0 || (refused & ~byRole) !== 0) {
+          return this.#denied(Rule.Role, refused & ~byRole);
+        }
+        return this.#denied(Rule.Revoked, refused);
+      }
       if (!isOwner) return this.#denied(Rule.NotOwner, mask);
     }
     return this.#denied(Rule.Host, mask & ~hostMask(component, direction));

@@ -1,6 +1,8 @@
 // The manifest after compilation: dense indices, masks and limits, nothing left to interpret. Every door (driver and engine) decides
 // from these tables alone. Plain data: the `grants` command prints them as JSON for engines in other languages. No parsing here.
 
+import type { Adjustments } from "./adjustments.ts";
+
 /** The types a field can have. */
 export type FieldKind =
   | "bool"
@@ -46,6 +48,31 @@ export interface FieldGrant {
   readonly rowOffset: number;
 }
 
+/** What the server's driver does with a value that breaks a check. */
+export type CheckAction = "reject" | "clamp" | "report";
+
+/** Checks of one field against cheating: of peers' writes, at the server's driver alone. 0 and empty lists stand for no limit. */
+export interface FieldCheck {
+  /** Index of the field. */
+  readonly field: number;
+  /** Smallest values, world units: one number, or x, y, z of a vec3. */
+  readonly min: readonly number[];
+  /** Largest values, as `min`. */
+  readonly max: readonly number[];
+  /** Farthest from one accepted write to the next: world units, of a quat radians. */
+  readonly maxStep: number;
+  /** Fastest change, world units (radians) a second. */
+  readonly maxSpeed: number;
+  /** Fastest gain or turn of speed, world units per second squared. */
+  readonly maxAcceleration: number;
+  /** Most changes a second. */
+  readonly rateHz: number;
+  /** Roles whose writes are not judged, bit by role index. */
+  readonly exemptRoles: number;
+  /** What happens to a value that breaks one. */
+  readonly action: CheckAction;
+}
+
 /** Who may write a component of an entity. */
 export type Authority = "server" | "owner";
 
@@ -75,10 +102,16 @@ export interface ComponentGrant {
   readonly ownerReadMask: number;
   /** Fields that each role may write (on its own entities, where the authority is `owner`), by role index. */
   readonly writeMasks: readonly number[];
+  /** Fields that the server's engine may grant to single peers while running: to be read. */
+  readonly grantableRead: number;
+  /** Likewise to be written, on their own entities; 0 where the authority is `server`. */
+  readonly grantableWrite: number;
   /** Roles (bit by role index) that may spawn entities with this component and add it to or remove it from their own; always the server. */
   readonly spawnRoles: number;
   /** Entities with this component that one peer may own by its own spawning. */
   readonly spawnMax: number;
+  /** Checks of single fields, by ascending field index. */
+  readonly checks: readonly FieldCheck[];
   /** Most new values a second of one entity. */
   readonly rateHz: number;
   /** Distance in metres within which a peer is sent the component; 0 means everywhere. */
@@ -228,8 +261,25 @@ export interface Grants {
 /** Role index of the built-in `server` role. */
 export const SERVER_ROLE = 0;
 
-/** Field mask of a component that a peer of `roleIndex` may read; the hot path's whole question. */
-export function readMaskOf(component: ComponentGrant, roleIndex: number, isOwner: boolean): number {
-  const mask = component.readMasks[roleIndex] ?? 0;
-  return isOwner ? mask | component.ownerReadMask : mask;
+/** Field mask of a component that a peer of `roleIndex`, adjusted so, may read by the world's rights. */
+export function readMaskOf(
+  component: ComponentGrant,
+  roleIndex: number,
+  isOwner: boolean,
+  adjusted?: Adjustments,
+): number {
+  const role = component.readMasks[roleIndex] ?? 0;
+  const mask = isOwner ? role | component.ownerReadMask : role;
+  return adjusted === undefined ? mask : adjusted.reading(component.index, mask);
+}
+
+/** Field mask of a component that a peer of `roleIndex`, adjusted so, may write on its own entities by the world's rights. */
+export function ownWriteMaskOf(
+  component: ComponentGrant,
+  roleIndex: number,
+  adjusted?: Adjustments,
+): number {
+  if (component.authority !== "owner") return 0;
+  const mask = component.writeMasks[roleIndex] ?? 0;
+  return adjusted === undefined ? mask : adjusted.writing(component.index, mask);
 }

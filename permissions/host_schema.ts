@@ -3,17 +3,22 @@
 
 import { z } from "zod";
 import {
+  DEFAULT_MEMORY_MB,
   DEFAULT_PEER_BYTES_PER_S,
+  DEFAULT_RETENTION_S,
   MAX_CONNECT_ENDPOINTS,
   MAX_HEAP_MB,
+  MAX_MEMORY_MB,
   MAX_NAME_BYTES,
   MAX_OVERRIDE_PATHS,
   MAX_PATH_BYTES,
   MAX_PEER_BYTES_PER_S,
   MAX_RETENTION_S,
   MIN_HEAP_MB,
+  MIN_MEMORY_MB,
   MIN_PEER_BYTES_PER_S,
 } from "../protocol/limits.ts";
+import { LOG_LEVELS } from "../protocol/log_codes.ts";
 
 const path = z.string().min(1).max(MAX_PATH_BYTES).regex(
   /^[^\0,]*$/,
@@ -77,12 +82,20 @@ export const hostSchema = z.strictObject({
     heapMb: z.int().min(MIN_HEAP_MB).max(MAX_HEAP_MB).optional().describe(
       "Bound of the script heap, MB; array buffers are not counted. Left out: the runtime's own.",
     ),
+    memoryMb: z.int().min(MIN_MEMORY_MB).max(MAX_MEMORY_MB).optional().describe(
+      `Bound of the driver's resident size, MB: one that may need more does not start, see \`check\`. Left out: what it may need, at most ${DEFAULT_MEMORY_MB}.`,
+    ),
   }).default({ peerBytesPerSecond: DEFAULT_PEER_BYTES_PER_S }).describe("Bounds of this host."),
   privacy: z.strictObject({
-    retentionSeconds: z.int().min(0).max(MAX_RETENTION_S).default(60).describe(
-      "How long log entries (never contents) stay in memory; nothing is written to disk.",
+    retentionSeconds: z.int().min(0).max(MAX_RETENTION_S).default(DEFAULT_RETENTION_S).describe(
+      "How long log entries (numbers, never contents) stay in memory; 0: none is written. Nothing is written to disk.",
     ),
-  }).default({ retentionSeconds: 60 }).describe("What this host keeps."),
+    logLevel: z.enum(LOG_LEVELS).default("info").describe(
+      "The least important log entries that are written; each level includes those before it.",
+    ),
+  }).default({ retentionSeconds: DEFAULT_RETENTION_S, logLevel: "info" }).describe(
+    "What this host keeps.",
+  ),
   deny: z.strictObject({
     components: z.record(
       z.string().max(MAX_NAME_BYTES),

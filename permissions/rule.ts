@@ -43,6 +43,12 @@ export const Rule = {
   ChannelCount: "channelCount",
   /** No such peer, or it may not be addressed. */
   Peer: "peer",
+  /** The right was revoked from this peer while running. */
+  Revoked: "revoked",
+  /** The manifest does not let it be granted to single peers. */
+  NotGrantable: "notGrantable",
+  /** The value breaks a check of the world: bounds, speed, acceleration, step or rate. */
+  Check: "check",
 } as const;
 
 /** One of the values of {@linkcode Rule}. */
@@ -69,6 +75,9 @@ const TEXTS: Readonly<Record<Rule, string>> = {
   channel: "the channel is not open, or its name lies outside the namespace",
   channelCount: "as many channels are open as allowed",
   peer: "there is no such peer",
+  revoked: "the right was revoked from this peer",
+  notGrantable: "the manifest does not let it be granted to single peers",
+  check: "the value breaks a check of the world",
 };
 
 /** A sentence for people; a rule of a newer version is repeated as it is. */

@@ -1,6 +1,7 @@
 // A manifest as tables for people: what may leave, what may come in, from and to whom. Text in columns, no decisions: the tables are read
 // off the compiled grants, so they show what the doors will do and not what somebody meant.
 
+import { checkText } from "./check_text.ts";
 import { grantedEndpoints } from "./deno_flags.ts";
 import {
   type ChannelGrant,
@@ -10,6 +11,7 @@ import {
   SERVER_ROLE,
 } from "./grants.ts";
 import type { Manifest } from "./manifest.ts";
+import { OVERRIDABLE_KEYS } from "./overrides.ts";
 
 /** The summary that `check` prints; ends without a line break. */
 export function summarize(manifest: Manifest, grants: Grants): string {
@@ -23,6 +25,8 @@ export function summarize(manifest: Manifest, grants: Grants): string {
         ? "none"
         : `${host.role === "server" ? "listens on" : "connects to"} ${endpoints.join(", ")}`
     }`,
+    privacyText(manifest),
+    ...alternativesText(manifest),
     identityText(grants),
     section("May leave this host", ["component", "field", "type", "read by", "within"], [
       ...grants.components.flatMap((one) => leaving(one, grants)),
@@ -32,6 +36,7 @@ export function summarize(manifest: Manifest, grants: Grants): string {
       ["component", "field", "written by", "values a second", "spawned by"],
       grants.components.flatMap((one) => entering(one, grants)),
     ),
+    ...checked(grants),
     section(
       "Events",
       ["event", "sent by", "received by", "a second", "if late", "this host"],
@@ -63,6 +68,7 @@ function leaving(component: ComponentGrant, grants: Grants): string[][] {
     if (readers.length < grants.roles.length && (component.ownerReadMask & bit) !== 0) {
       readers.push("owner");
     }
+    if ((component.grantableRead & bit) !== 0) readers.push("whom it is granted to");
     return [
       component.name,
       field.name,
@@ -80,6 +86,7 @@ function entering(component: ComponentGrant, grants: Grants): string[][] {
       role.index !== SERVER_ROLE && component.authority === "owner" &&
       ((component.writeMasks[role.index] ?? 0) & bit) !== 0
     ).map((role) => `${role.name} (own)`);
+    if ((component.grantableWrite & bit) !== 0) writers.push("whom it is granted to (own)");
     return [
       component.name,
       field.name,
@@ -94,6 +101,20 @@ function entering(component: ComponentGrant, grants: Grants): string[][] {
   });
 }
 
+/** What the server's driver judges of peers' writes; nothing where a world has no checks. */
+function checked(grants: Grants): string[] {
+  const rows = grants.components.flatMap((component) =>
+    component.checks.map((check) => [
+      component.name,
+      component.fields[check.field]!.name,
+      checkText(check),
+      rolesText(check.exemptRoles, grants) || "nobody",
+    ])
+  );
+  if (rows.length === 0) return [];
+  return [section("Checked by the server", ["component", "field", "limits", "exempt"], rows)];
+}
+
 function channelRow(channel: ChannelGrant, grants: Grants): string[] {
   return [
     channel.name,
@@ -105,6 +126,23 @@ function channelRow(channel: ChannelGrant, grants: Grants): string[] {
     String(channel.maxOpen),
     hostText(channel.hostSend, channel.hostReceive),
   ];
+}
+
+function privacyText({ host: { privacy } }: Manifest): string {
+  const { retentionSeconds, logLevel } = privacy;
+  return retentionSeconds === 0
+    ? "Log: none is kept"
+    : `Log: entries of level "${logLevel}" and more important ones, in memory for ${retentionSeconds} s`;
+}
+
+/** What a sealed driver may be pointed to: each path is a right of the executable. A driver that is not sealed has none of them. */
+function alternativesText({ host: { overridable } }: Manifest): string[] {
+  const rows = OVERRIDABLE_KEYS.flatMap((key) =>
+    [...new Set(overridable?.[key] ?? [])].map((path) => [key, path])
+  );
+  return rows.length === 0
+    ? []
+    : [section("A sealed driver may take instead", ["key", "path"], rows)];
 }
 
 function identityText({ identity, roles, defaultRole }: Grants): string {

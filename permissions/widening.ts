@@ -1,14 +1,18 @@
 // What one manifest allows and another did not: every right that is new and every bound that is wider, one line each. It compares compiled
 // grants, so a right counts however it is written; names stand for what they name, because engines and people know things by name.
 
+import { levelNumber } from "../protocol/log_codes.ts";
 import { grantedEndpoints } from "./deno_flags.ts";
 import { coversEndpoint } from "./endpoint.ts";
 import {
   type ChannelGrant,
   type ComponentGrant,
   type EventGrant,
+  type FieldCheck,
   type FieldGrant,
   type Grants,
+  type RoleGrant,
+  SERVER_ROLE,
 } from "./grants.ts";
 import type { Manifest } from "./manifest.ts";
 import { resolvePath } from "./paths.ts";
@@ -106,7 +110,7 @@ function allowanceOf({ manifest, grants }: CompiledManifest): Allowance {
       allowance.rights.set(`${right} by ${role.name}`, "");
     }
   }
-  for (const component of grants.components) addComponent(component, allowance);
+  for (const component of grants.components) addComponent(component, grants.roles, allowance);
   for (const event of grants.events) addEvent(event, allowance);
   for (const channel of grants.channels) addChannel(channel, allowance);
   addVoice(grants, allowance);
@@ -153,7 +157,11 @@ function rightsOfRole(grants: Grants, role: number): string[] {
   return rights;
 }
 
-function addComponent(component: ComponentGrant, allowance: Allowance): void {
+function addComponent(
+  component: ComponentGrant,
+  roles: readonly RoleGrant[],
+  allowance: Allowance,
+): void {
   const subject = `component ${component.name}`;
   allowance.subjects.add(subject);
   for (const field of component.fields) {
@@ -164,6 +172,12 @@ function addComponent(component: ComponentGrant, allowance: Allowance): void {
     if (everybody || has(component.ownerReadMask)) {
       allowance.rights.set(`${at}: read by its owner`, "");
       if (everybody) allowance.implied.add(`${at}: read by its owner`);
+    }
+    if (has(component.grantableRead)) {
+      allowance.rights.set(`${at}: granted to single peers to be read`, "");
+    }
+    if (has(component.grantableWrite)) {
+      allowance.rights.set(`${at}: granted to single peers to be written`, "");
     }
     addPassage(at, has(component.hostSendMask), has(component.hostReceiveMask), allowance);
   }
@@ -179,6 +193,50 @@ function addComponent(component: ComponentGrant, allowance: Allowance): void {
   );
   if (component.spawnMax > 0) {
     allowance.most(`${subject}: entities that one peer may spawn`, component.spawnMax);
+  }
+  for (const field of component.fields) {
+    // What the server's engine alone writes is never judged, checks or not.
+    const isJudged = component.writeMasks.some((mask, role) =>
+      role !== SERVER_ROLE && ((mask >>> field.index) & 1) === 1
+    );
+    if (!isJudged) continue;
+    const check = component.checks.find((one) => one.field === field.index);
+    addCheck(field, check, roles, `${subject}, field ${field.name}`, allowance);
+  }
+}
+
+/** Limits of what peers may write to a field; none is the widest. */
+function addCheck(
+  field: FieldGrant,
+  check: FieldCheck | undefined,
+  roles: readonly RoleGrant[],
+  at: string,
+  allowance: Allowance,
+): void {
+  const limit = (what: string, value: number | undefined, sign = 1) =>
+    allowance.bounds.set(`${at}: checked ${what}`, {
+      amount: value === undefined ? Infinity : sign * value,
+      shown: value === undefined ? "without limit" : String(value),
+    });
+  limit("speed", check?.maxSpeed || undefined);
+  limit("acceleration", check?.maxAcceleration || undefined);
+  limit("step", check?.maxStep || undefined);
+  limit("changes a second", check?.rateHz || undefined);
+  for (
+    const [axis, name] of (field.kind === "vec3" ? [" of x", " of y", " of z"] : [""]).entries()
+  ) {
+    limit(`smallest value${name}`, check?.min[axis], -1);
+    limit(`largest value${name}`, check?.max[axis]);
+  }
+  if (check === undefined) return;
+  allowance.bounds.set(`${at}: if a check is violated,`, {
+    amount: ["reject", "clamp", "report"].indexOf(check.action),
+    shown: check.action,
+  });
+  allowance.subjects.add(`${at}: checked`);
+  for (const { name, index } of roles) {
+    if (((check.exemptRoles >>> index) & 1) === 0) continue;
+    allowance.rights.set(`${at}: not judged of ${name}`, `${at}: checked`);
   }
 }
 
@@ -284,13 +342,22 @@ function addHost({ host }: Manifest, allowance: Allowance): void {
       allowance.rights.set(`host: trusts the certificate ${pin}`, "host: trust");
     }
   }
-  const { peerBytesPerSecond, heapMb } = host.limits;
+  const { peerBytesPerSecond, heapMb, memoryMb } = host.limits;
   allowance.most("host: bytes a second to one peer", peerBytesPerSecond);
   allowance.bounds.set("host: script heap, MB,", {
     amount: heapMb ?? Infinity,
     shown: heapMb === undefined ? "the runtime's own" : String(heapMb),
   });
-  allowance.most("host: seconds that log entries are kept", host.privacy.retentionSeconds);
+  allowance.bounds.set("host: resident memory, MB,", {
+    amount: memoryMb ?? Infinity,
+    shown: memoryMb === undefined ? "as its world may need" : String(memoryMb),
+  });
+  const { retentionSeconds, logLevel } = host.privacy;
+  allowance.most("host: seconds that log entries are kept", retentionSeconds);
+  allowance.bounds.set("host: log entries down to level", {
+    amount: levelNumber(logLevel),
+    shown: logLevel,
+  });
 }
 
 /** A relative path without detours, which may lead out of the folder. */

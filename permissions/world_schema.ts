@@ -15,6 +15,7 @@ import {
   MAX_EVENT_WAIT_MS,
   MAX_EVENTS,
   MAX_FIELD_BYTES,
+  MAX_FIELDS,
   MAX_HISTORY_MS,
   MAX_INTEREST_RADIUS,
   MAX_ISSUERS,
@@ -31,6 +32,7 @@ import {
   MIN_HISTORY_MS,
   MIN_QUAT_BITS,
 } from "../protocol/limits.ts";
+import { checkSchema } from "./check_schema.ts";
 
 /** Ticks a second of a world that does not say. */
 export const DEFAULT_TICK_HZ = 30;
@@ -138,6 +140,11 @@ const fields = z.record(identifier, fieldSchema).describe(
   "Fields by name; their order here is their order on the wire, so it is part of the schema.",
 );
 
+const fieldsGranted = z.union([
+  z.literal(true),
+  z.array(z.string().max(MAX_NAME_BYTES)).min(1).max(MAX_FIELDS),
+]);
+
 /** One role besides the built-in `server`. */
 export const roleSchema = z.strictObject({
   id,
@@ -161,6 +168,16 @@ export const componentSchema = z.strictObject({
   write: roleList.default([]).describe(
     'Who may write on entities it owns: role names or "all". The server\'s engine always may; with authority "server" nobody else can.',
   ),
+  grantable: z.strictObject({
+    read: fieldsGranted.optional().describe(
+      "True, or the fields that may be granted to be read.",
+    ),
+    write: fieldsGranted.optional().describe(
+      "True, or the fields that may be granted to be written, by the owner of the entity.",
+    ),
+  }).optional().describe(
+    "What the server's engine may grant to single peers while running, whatever their roles; left out: nothing. Taking away needs no right.",
+  ),
   rateHz: rate(MAX_COMPONENT_RATE_HZ).optional().describe(
     "Most new values a second of one entity; left out: `tickHz`.",
   ),
@@ -178,6 +195,9 @@ export const componentSchema = z.strictObject({
       "Entities with this component that one peer may have spawned.",
     ),
   }).optional().describe("Lets peers spawn entities with this component; left out: they cannot."),
+  checks: z.record(identifier, checkSchema).default({}).describe(
+    "Checks of what peers write to single fields, by field name; the server's driver makes them, its own engine is not judged.",
+  ),
 });
 
 /** One event type. */

@@ -26,6 +26,8 @@ export const CloseCode = {
   Silence: 72,
   /** The driver lost its engine. */
   EngineLost: 73,
+  /** The server ran short of memory, and this peer held most of it. */
+  Shed: 74,
 } as const;
 
 /** One of the values of {@linkcode CloseCode}; fault codes are legal close codes too. */

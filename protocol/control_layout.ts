@@ -1,6 +1,7 @@
 // The bytes of each control message, kind byte aside: two halves per kind, bounded, canonical. Types and table: `control_messages.ts`.
 // A `read` half never throws: what is wrong becomes the reader's fault, and its value is then meaningless.
 
+import { readAdjustments, writeAdjustments } from "./adjustment.ts";
 import { assert } from "./assert.ts";
 import type {
   AcceptedMessage,
@@ -96,6 +97,7 @@ export function writeAccepted(w: Writer, m: AcceptedMessage): void {
   w.u16(m.authority);
   writeTime(w, m.time);
   writeIds(w, m.entityIds);
+  writeAdjustments(w, m.adjustments);
 }
 
 export function readAccepted(r: Reader): AcceptedMessage {
@@ -110,6 +112,7 @@ export function readAccepted(r: Reader): AcceptedMessage {
     authority: readPeer(r),
     time: readTime(r),
     entityIds: readIds(r, 0),
+    adjustments: readAdjustments(r),
   };
 }
 

@@ -21,6 +21,7 @@ import {
   writeProof,
   writeRoster,
 } from "./control_layout.ts";
+import { type ComponentAdjustment, readAdjustment, writeAdjustment } from "./adjustment.ts";
 import { assert } from "./assert.ts";
 import type { DenialSubject } from "./denial_subjects.ts";
 import type { EntityId } from "./entity_id.ts";
@@ -86,6 +87,8 @@ export interface AcceptedMessage {
   readonly time: TimelineTime;
   /** Entity ids to spawn with, ascending. */
   readonly entityIds: readonly EntityId[];
+  /** What was granted to and revoked from the place while running, by ascending component id; none of them leaves all to the role. */
+  readonly adjustments: readonly ComponentAdjustment[];
 }
 
 /** The join was refused; the connection ends. */
@@ -118,6 +121,16 @@ export interface RoleMessage {
   readonly roleId: number;
   /** 8 bits; 0 in messages about others. */
   readonly grantEpoch: number;
+}
+
+/** What the receiver was granted and what was revoked from it, of one component; in place of what was said of that component before. */
+export interface GrantsMessage {
+  /** Tells the messages apart. */
+  readonly kind: "grants";
+  /** The receiver's new grant epoch, 8 bits. */
+  readonly grantEpoch: number;
+  /** The component and its masks. */
+  readonly adjustment: ComponentAdjustment;
 }
 
 /** More entity ids to spawn with. */
@@ -194,6 +207,7 @@ export type ControlMessage =
   | RefusedMessage
   | RosterMessage
   | RoleMessage
+  | GrantsMessage
   | EntityIdsMessage
   | SpawnRefusedMessage
   | DeniedMessage
@@ -273,6 +287,15 @@ const KINDS: {
     read: (r) => ({ kind: "challenge", challenge: r.bytes(CHALLENGE_BYTES) }),
   },
   proof: { code: 12, ways: TO, write: writeProof, read: readProof },
+  grants: {
+    code: 13,
+    ways: FROM,
+    write: (w, m) => {
+      w.u8(m.grantEpoch);
+      writeAdjustment(w, m.adjustment);
+    },
+    read: (r) => ({ kind: "grants", grantEpoch: r.u8(), adjustment: readAdjustment(r) }),
+  },
   bye: {
     code: 10,
     ways: TO | FROM,

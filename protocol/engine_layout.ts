@@ -1,6 +1,7 @@
 // Every message of the engine link: its kind number, its fields in the order they have on the link, and the rules that join fields.
 // Tables alone; the bytes are in `engine_codec.ts`. The compiler checks that no kind and no field is missing.
 
+import { adjustmentFault, MAX_FIELD_MASK, packedAdjustmentsFault } from "./adjustment.ts";
 import type { ToDriver, ToEngine } from "./engine_messages.ts";
 import {
   ANY,
@@ -39,10 +40,12 @@ import {
   CHALLENGE_BYTES,
   CHANNEL_PIECE_BYTES,
   CHANNEL_WINDOW_BYTES,
+  LOG_ARGUMENTS,
   MAX_COMPONENTS,
   MAX_CREDENTIAL_BYTES,
   MAX_EVENT_ROW_BYTES,
   MAX_FIELDS,
+  MAX_LOG_ANSWER,
   MAX_NAME_BYTES,
   MAX_OPUS_PACKET_BYTES,
   MAX_RESUME_TICKET_BYTES,
@@ -52,6 +55,7 @@ import {
   PIN_BYTES,
   SIGNATURE_BYTES,
 } from "./limits.ts";
+import { LOG_LEVELS } from "./log_codes.ts";
 
 /** A message with a kind. */
 export interface AnyMessage {
@@ -88,6 +92,8 @@ const code = whole(0, 0xffff);
 const pairsOfComponents = words([SOME, DECLARED]);
 const ticket = bin(MAX_RESUME_TICKET_BYTES);
 const version = whole(0, 0xffff);
+const MASK: readonly [number, number] = [0, MAX_FIELD_MASK];
+const fieldMask = whole(...MASK);
 const nonceRecords = bin(MAX_USED_NONCES * NONCE_RECORD_BYTES);
 
 /** Records of used nonces are whole. */
@@ -212,6 +218,41 @@ export const TO_ENGINE: Layouts<ToEngine> = {
       signature: bin(SIGNATURE_BYTES, SIGNATURE_BYTES),
     },
   },
+  grantsChanged: {
+    number: 26,
+    fields: { adjustments: words([DECLARED, MASK, MASK, MASK, MASK], MAX_COMPONENTS) },
+    rule: ({ adjustments }) => packedAdjustmentsFault(adjustments),
+  },
+  log: {
+    number: 30,
+    fields: {
+      request: u32,
+      entries: words([SOME, ANY, [1, 0xffff], SOME, ANY, ANY, ANY, ANY], MAX_LOG_ANSWER),
+      next: whole(...SOME),
+    },
+    rule({ entries, next }) {
+      let last = 0;
+      for (let at = 0; at < entries.length; at += 4 + LOG_ARGUMENTS) {
+        if (entries[at]! <= last) return Fault.NonCanonical;
+        last = entries[at]!;
+      }
+      return last < next ? undefined : Fault.OutOfRange;
+    },
+  },
+  violation: {
+    number: 31,
+    fields: {
+      peer,
+      handle: u32,
+      componentId: declaredId,
+      field: whole(0, MAX_FIELDS - 1),
+      check: oneOf("bounds", "rate", "acceleration", "step", "speed"),
+      measured: finite,
+      limit: finite,
+      action: oneOf("reject", "clamp", "report"),
+      count: whole(...SOME),
+    },
+  },
 };
 
 /** Engine to driver: kind numbers 64..127, so that a frame sent the wrong way is refused by its first element. */
@@ -274,6 +315,22 @@ export const TO_DRIVER: Layouts<ToDriver> = {
     },
     rule: ({ signature }) =>
       signature.length === 0 || signature.length === SIGNATURE_BYTES ? undefined : Fault.OutOfRange,
+  },
+  setGrants: {
+    number: 81,
+    fields: {
+      peer,
+      componentId: declaredId,
+      readGranted: fieldMask,
+      readRevoked: fieldMask,
+      writeGranted: fieldMask,
+      writeRevoked: fieldMask,
+    },
+    rule: (body) => adjustmentFault(body),
+  },
+  readLog: {
+    number: 90,
+    fields: { request: u32, level: oneOf(...LOG_LEVELS), since: u32 },
   },
 };
 

@@ -1,6 +1,7 @@
 // What engine and driver say to each other over the Unix socket, as typed values. Both directions, every kind, nothing about sockets;
 // the bytes are in `engine_codec.ts`. `docs/PROTOCOL.md` chapter "Engine link" is normative.
 
+import type { LogLevel } from "./log_codes.ts";
 import type { TimelineTime } from "./timeline_units.ts";
 
 /** A handle names an entity on one engine link: high bit 0 allotted by the engine, 1 by the driver. 0 is "no entity". */
@@ -133,6 +134,11 @@ export type ToEngine =
   }
   | { readonly kind: "peerLeave"; readonly peer: number; readonly reason: string }
   | { readonly kind: "roleChanged"; readonly peer: number; readonly roleId: number }
+  /**
+   * A client's: what was granted to this engine's peer and revoked from it while running, whole: groups of `ADJUSTMENT_WORDS` words, component
+   * id and four masks (see `adjustment.ts`), ascending. A place that is taken up again has it told before `joined`.
+   */
+  | { readonly kind: "grantsChanged"; readonly adjustments: Uint32Array }
   | {
     readonly kind: "event";
     readonly eventId: number;
@@ -169,6 +175,24 @@ export type ToEngine =
     readonly frame: Uint8Array;
   }
   | { readonly kind: "denied"; readonly denial: DenialReport }
+  /** A server's: a peer's writes broke a check of the world. Numbers of the field that was judged, and no other contents. */
+  | {
+    readonly kind: "violation";
+    readonly peer: number;
+    /** The entity; 0 where it was refused before it had one. */
+    readonly handle: Handle;
+    readonly componentId: number;
+    /** Index of the field. */
+    readonly field: number;
+    readonly check: "bounds" | "rate" | "acceleration" | "step" | "speed";
+    /** What was measured, and the limit, in the limit's own unit. */
+    readonly measured: number;
+    readonly limit: number;
+    /** What became of the value. */
+    readonly action: "reject" | "clamp" | "report";
+    /** How many equal violations this report stands for; the others were measured less far beyond the limit. */
+    readonly count: number;
+  }
   /** Counters and gauges by name, without contents. Sent once a second. */
   | { readonly kind: "stats"; readonly values: Readonly<Record<string, number>> }
   /** `[handle, hash]` pairs, flat: FNV-1a over the quantised lanes of all components the entity has here. */
@@ -194,6 +218,16 @@ export type ToEngine =
     readonly pin: Uint8Array;
     /** The holder's signature of the join proof, 64 bytes. */
     readonly signature: Uint8Array;
+  }
+  /**
+   * The answer to `readLog`: entries as groups of 8 words, oldest first: sequence, age in ms, code, count, four numbers that belong to the
+   * code (see `log_codes.ts`). `next` is the `since` to read on with.
+   */
+  | {
+    readonly kind: "log";
+    readonly request: number;
+    readonly entries: Uint32Array;
+    readonly next: number;
   };
 
 /** Engine to driver. */
@@ -249,6 +283,16 @@ export type ToDriver =
   | { readonly kind: "voice"; readonly handle: Handle; readonly frame: Uint8Array }
   /** Server's engine only. */
   | { readonly kind: "setRole"; readonly peer: number; readonly roleId: number }
+  /** Server's engine only: what is granted to a peer and revoked from it of one component, in place of what was before. Masks of fields. */
+  | {
+    readonly kind: "setGrants";
+    readonly peer: number;
+    readonly componentId: number;
+    readonly readGranted: number;
+    readonly readRevoked: number;
+    readonly writeGranted: number;
+    readonly writeRevoked: number;
+  }
   /** Server's engine only: the entity gets another owner. */
   | { readonly kind: "transfer"; readonly handle: Handle; readonly peer: number }
   /** Server's engine only. */
@@ -267,4 +311,14 @@ export type ToDriver =
     readonly credential: Uint8Array;
     /** 64 bytes, or empty. */
     readonly signature: Uint8Array;
+  }
+  /** Asks for entries of the driver's log: of `level` and more important, from sequence `since` on. */
+  | {
+    readonly kind: "readLog";
+    readonly request: number;
+    readonly level: LogLevel;
+    readonly since: number;
   };
+
+/** A report of broken checks. */
+export type ViolationReport = Omit<Extract<ToEngine, { kind: "violation" }>, "kind">;

@@ -76,8 +76,40 @@ export const MAX_PEER_BYTES_PER_S = 125_000_000;
 export const MIN_HEAP_MB = 32;
 /** Largest script heap, MB: 64 GB. */
 export const MAX_HEAP_MB = 65_536;
+/** Smallest resident size, MB, in which a driver starts: the runtime alone takes about 100. */
+export const MIN_MEMORY_MB = 128;
+/** Largest resident size, MB: 1 TB. */
+export const MAX_MEMORY_MB = 1_048_576;
+/** Largest resident size, MB, that a manifest which does not name one stands for: half of a small server; a world that may need more says so. */
+export const DEFAULT_MEMORY_MB = 4_096;
+/** Interval, ms, at which the resident size is looked at: at 100 MB/s, more than the network brings, it grows by 10 MB between two looks. */
+export const MEMORY_SAMPLE_MS = 100;
+/** Share of the allowed resident size above which peers are shed: 85 %. */
+export const MEMORY_SOFT_SHARE = 0.85;
+/** Share of it above which the driver ends, while it still can say so: 95 %. */
+export const MEMORY_HARD_SHARE = 0.95;
+/** Share of it by which the size must grow after one peer was shed before the next is: freed memory is not given back at once. */
+export const MEMORY_SHED_STEP = 0.02;
+/** Least time, ms, between two peers shed: one collection of the script heap. */
+export const MEMORY_SHED_PAUSE_MS = 500;
 /** Longest time, s, that log entries stay in memory: one day. */
 export const MAX_RETENTION_S = 86_400;
+/** Time, s, that log entries stay in memory unless the host says otherwise: long enough to look after an alarm, too short for a history. */
+export const DEFAULT_RETENTION_S = 60;
+
+// ---- log
+/** Entries of a driver's log, 40 B each: about 200 a second may be written at worst, so five seconds of an attack and hours of peace. */
+export const MAX_LOG_ENTRIES = 1_024;
+/** Numbers beside the code of a log entry: a denial names peer, rule, subject and id. */
+export const LOG_ARGUMENTS = 4;
+/** Time, ms, over which equal log entries are one with a count. */
+export const LOG_SUM_MS = 1_000;
+/** Different entries that are summed at once; what is more within that time is only counted. */
+export const MAX_LOG_SUMS = 96;
+/** Log entries in one answer to the engine: 8 KiB; it asks again for more. */
+export const MAX_LOG_ANSWER = 256;
+/** Answers about the log that an engine may have asked for and not been given. */
+export const MAX_PENDING_LOGS = 16;
 
 // ---- gate
 /** A gate allows this multiple of a declared rate before it drops: clocks and links are not even. */
@@ -94,6 +126,28 @@ export const MAX_DENIAL_KINDS = 1_024;
 export const MAX_KEPT_DENIALS = 1_024;
 /** Denial reports that wait for their turn; further kinds are only counted. */
 export const MAX_PENDING_DENIALS = 256;
+
+// ---- checks of peers' writes
+/** Fields of a world that may be checked: each keeps up to 150 B of history an entity. */
+export const MAX_CHECKS = 64;
+/** Seconds of the greatest speed that a check holds ready while writes come steadily: the jitter of path and sender. */
+export const CHECK_BURST_S = 0.5;
+/** Seconds of silence that count as movement all the same: a path that was gone so long lost honest steps. */
+export const CHECK_SILENCE_S = 2;
+/** Multiple of a declared speed, acceleration and step that passes: the timeline is slewed by 1 %, rounding makes paths a little longer. */
+export const CHECK_TOLERANCE = 1.05;
+/** Seconds over which a velocity is measured at least: with less, an error of a sample time counts for more than the movement. */
+export const CHECK_WINDOW_S = 0.25;
+/** Error, s, of a sample time that acceleration checks forgive: an engine's frame and its driver's next look at the socket. */
+export const CHECK_STAMP_ERROR_S = 0.05;
+/** Time, ms, for which the end of a peer's only entity with a checked component is remembered: to spawn anew is no way to travel. */
+export const CHECK_MEMORY_MS = 10_000;
+/** Ended entities remembered for that; of more the oldest is forgotten. */
+export const MAX_CHECK_MEMORIES = 1_024;
+/** Violations of a kind (peer, field, check) that wait to be told to the engine; further kinds are only counted. */
+export const MAX_PENDING_VIOLATIONS = 256;
+/** Reports of violations a second of one peer to the engine; those between are summed. */
+export const MAX_VIOLATION_REPORTS_PER_S = 4;
 
 // ---- datagrams
 /** Payload assumed to pass everywhere before path discovery: QUIC's 1,200 B initial packet less its headers. */
@@ -141,6 +195,8 @@ export const MAX_DATAGRAM_SECTIONS = 64;
 export const MAX_SECTION_BYTES = 4_095;
 /** Sent datagrams that are remembered until acknowledged or lost: 16 a tick over half a second at 120 Hz; a power of two. */
 export const SENT_LOG_ENTRIES = 1_024;
+/** Entries of state that are remembered of one peer's sent datagrams, a power of two: 5,000 entities with five components and some repetition. */
+export const MAX_LOGGED_ENTRIES = 32_768;
 /** A datagram counts as lost when one sent this many later was acknowledged (RFC 9002 section 6.1.1). */
 export const LOSS_PACKET_THRESHOLD = 3;
 /** A datagram counts as lost this many round trips after sending; wider than RFC 9002's 9/8, as state is not retransmitted but renewed. */
@@ -211,6 +267,8 @@ export const MAX_RELAYS_PER_TICK = 16_384;
 export const MAX_HALF_JOINED = 64;
 /** Time, in ms, from connecting to a whole join message, or to a whole proof where one is asked for. */
 export const JOIN_TIMEOUT_MS = 5_000;
+/** Time, ms, that a connection which is to prove something keeps its place though others wait: two round trips of a bad path. */
+export const JOIN_PROOF_GRACE_MS = 1_500;
 
 // ---- identity
 /** Bytes of a join message, padding included: a challenge and a whole refusal together are shorter, so an answer never outweighs its question. */
@@ -262,6 +320,10 @@ export const STREAM_WINDOW_BYTES = 262_144;
 export const MAX_STREAM_FRAME_BYTES = 65_536;
 /** Handshakes of one listener at once; further connectors are refused and may try again. */
 export const MAX_HANDSHAKES = 256;
+/** Time, ms, that a handshake may take before it counts as slow: just short of the second after which a QUIC server first repeats itself. */
+export const HANDSHAKE_PATIENCE_MS = 900;
+/** Slow handshakes of one listener that are let go on; more are ended, since they may be answers to addresses that never asked. */
+export const MAX_SLOW_HANDSHAKES = 8;
 /** Connections of one listener: all peers, and those that have not joined yet. */
 export const MAX_CONNECTIONS = MAX_PEERS + MAX_HALF_JOINED;
 /** Datagrams handed to a backend and not yet taken by it, per connection; more are dropped, as stale state would be. */
@@ -306,6 +368,8 @@ export const ENGINE_HEARTBEAT_MS = 250;
 export const STATS_INTERVAL_MS = 1_000;
 /** Silence on the engine link, ms, after which the other end counts as hung. */
 export const ENGINE_TIMEOUT_MS = 5_000;
+/** Time, ms, from connecting to a whole hello and to a whole welcome, whatever else is said meanwhile: nobody holds the one place by dribbling. */
+export const GREETING_TIMEOUT_MS = 5_000;
 /** Bytes that may wait in a writer to a slow engine before state is conflated and voice dropped. */
 export const ENGINE_BACKLOG_BYTES = 1024 * 1024;
 /** Time, ms, that a client's engine waits after joining anew for remote entities of before to be announced again: 150 ticks at 30 Hz. */
@@ -332,6 +396,14 @@ export const MAX_ENGINE_MESSAGES = 4_096;
 export const MAX_ENGINE_VOICE_FRAMES = 128;
 /** Bytes of one channel that may be under way on the engine link before the receiver grants more: two pieces and room. */
 export const CHANNEL_WINDOW_BYTES = 256 * 1024;
+/** Room, bytes, of one peer's unfinished messages in an engine above which only the oldest of them is granted more: the largest message. */
+export const MAX_PEER_WAITING_BYTES = MAX_CHANNEL_MESSAGE_BYTES;
+/** Room, bytes, of all unfinished messages in an engine above which peers with more than an equal share wait: four of the largest. */
+export const MAX_WAITING_BYTES = 4 * MAX_CHANNEL_MESSAGE_BYTES;
+/** Room, bytes, of all unfinished messages, windows granted before included, above which the largest is given up: as much again. */
+export const MAX_GATHERED_BYTES = 2 * MAX_WAITING_BYTES;
+/** Time, ms, in which an unfinished message must use up its window while others wait for its room: 26 kB/s, a tenth of what a home line gives. */
+export const CHANNEL_PROGRESS_MS = 10_000;
 /** Open channels of one declaration without a namespace, per peer: each end may have opened one at the same moment. */
 export const MAX_PLAIN_CHANNELS = 2;
 /** Voice frames waiting for one peer's next datagram: 2 s of one speaker or one slot of a crowd; the oldest is dropped. */
@@ -348,8 +420,30 @@ export const MAX_PEER_DENIALS_PER_S = 2_000;
 export const MAX_STRAY_REFUSALS_PER_S = 50;
 /** Time, ms, that a despawn may stay unacknowledged before who was told of it all the while is dropped: its id blocks a slot for everyone. */
 export const MAX_ID_REST_MS = 10_000;
-/** Datagrams a second that one peer may send before the rest is dropped unread: state at 120 Hz, voice and messages, twice over. */
+/** Most datagrams a second that any peer may send before the rest is dropped: state at 120 Hz, voice and messages, twice over. */
 export const MAX_PEER_DATAGRAMS_PER_S = 2_000;
+/** Work of looking at one datagram, units of a state entry: header, section frames, acknowledgement. */
+export const WORK_DATAGRAM = 4;
+/** Work of one header, value or piece of a snapshot: decoded, held, judged, applied; the unit of the others, about a microsecond. */
+export const WORK_ENTRY = 1;
+/** Work of one voice frame, in units: judged and copied; who hears it is bounded by its declared rate. */
+export const WORK_VOICE_FRAME = 2;
+/** Work of one unreliable channel message, in units: judged and encoded for the engine. */
+export const WORK_MESSAGE = 4;
+/** Work of one control message, in units: decoded, judged, and queued until its state has come. */
+export const WORK_CONTROL = 8;
+/** Work of one refusal, in units: counted, logged, summed into a report. */
+export const WORK_DENIAL = 8;
+/** How much more work than its declared rates make a peer may cause: repetitions of what got lost, acknowledgements, entities that come and go. */
+export const WORK_RESERVE = 2;
+/** Work that may come at once, s of the allowance: what a path held up, and bursts of 0.4 s at 1.2 times the rates. */
+export const WORK_BURST_S = 1;
+/** Least datagrams a second of any peer's allowance: one that only looks on acknowledges in each slot and after every sixteenth datagram. */
+export const MIN_PEER_DATAGRAMS_PER_S = 64;
+/** Bytes a second of one peer's streams that are taken before they are paused to the next tick: a quarter of what a 1 Gbit/s line brings. */
+export const PEER_STREAM_BYTES_PER_S = 32 * 1024 * 1024;
+/** Time, ms, that a peer may be over its allowance of work before it is dropped; four quiet ticks make up for one that is over. */
+export const MAX_OVER_BUDGET_MS = 1_000;
 /** Bytes that a builder keeps free for the header: 11 with one run acknowledged, never over 42. */
 export const DATAGRAM_HEADER_BYTES = 42;
 /** Spawns of one peer that may wait for their components. */

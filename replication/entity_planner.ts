@@ -4,7 +4,7 @@
 import { MAX_SNAPSHOT_ENTRIES, SNAPSHOT_PIECE_BYTES } from "../protocol/limits.ts";
 import type { Grants } from "../permissions/grants.ts";
 import { bitsFor } from "./gamma.ts";
-import type { LinkDirection } from "./peer_view.ts";
+import type { LinkDirection } from "./link_rights.ts";
 import type { PiecePlaces } from "./piece_places.ts";
 import { PieceTransfer } from "./piece_transfer.ts";
 import type { SectionBuilder } from "./section_builder.ts";

@@ -7,6 +7,7 @@ import type { Writer } from "../protocol/writer.ts";
 import type { FieldGrant } from "../permissions/grants.ts";
 import { bitsFor } from "./gamma.ts";
 import { laneMax } from "./quantise.ts";
+import { isRotation } from "./quaternion.ts";
 import { changedFields, type ComponentValue, keptBytes, NO_BYTES } from "./value.ts";
 import { isUtf8 } from "./utf8.ts";
 
@@ -184,6 +185,7 @@ export class FieldCodec {
       case QUATERNION:
         out.lanes[place] = reader.bits(LARGEST_BITS);
         readLanes(reader, out.lanes, place + 1, 3, width, limit);
+        if (!isRotation(width, out.lanes, place)) reader.fail(Fault.NonCanonical);
         return;
       default:
         readLanes(reader, out.lanes, place, program[at + LANES]!, width, limit);
@@ -209,6 +211,7 @@ export class FieldCodec {
       case QUATERNION: {
         if (!reader.bool()) {
           readBlock(reader, value.lanes, place + 1, 3, width, limit);
+          if (!isRotation(width, value.lanes, place)) reader.fail(Fault.NonCanonical);
           return;
         }
         const before = value.lanes[place];

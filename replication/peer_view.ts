@@ -3,13 +3,11 @@
 
 import { DORMANT_CHECKS_PER_TICK } from "../protocol/limits.ts";
 import type { EntityId } from "../protocol/entity_id.ts";
-import { type Grants, readMaskOf } from "../permissions/grants.ts";
+import type { Grants } from "../permissions/grants.ts";
 import { INTEREST_HYSTERESIS, type InterestResult } from "./interest.ts";
+import { type LinkDirection, type LinkPeer, LinkRights } from "./link_rights.ts";
 import { EntityTrack, NEVER, ValueTrack, ViewState } from "./tracks.ts";
 import { historyTicksOf, type World } from "./world.ts";
-
-/** Direction of a link: `down` from the server to a peer, `up` from a client to the server. */
-export type LinkDirection = "down" | "up";
 
 /** The tracks of one peer. */
 export class PeerView {
@@ -32,7 +30,7 @@ export class PeerView {
   readonly #otherMask: Int32Array;
   readonly #enterSquared: Float64Array;
   readonly #leaveSquared: Float64Array;
-  #role: number;
+  readonly #rights: LinkRights;
   #tick = NEVER;
   readonly #seeOwned = (id: EntityId): void => {
     if (this.#byId.get(id)?.seenTick !== this.#tick) this.#see(id, 0);
@@ -47,9 +45,8 @@ export class PeerView {
       readonly grants: Grants;
       readonly world: World;
       readonly peer: number;
-      readonly roleIndex: number;
       readonly direction: LinkDirection;
-    },
+    } & LinkPeer,
     onDrop: (track: EntityTrack) => void,
   ) {
     this.#onDrop = onDrop;
@@ -58,7 +55,7 @@ export class PeerView {
     this.#peer = options.peer;
     this.#direction = options.direction;
     this.#historyTicks = historyTicksOf(options.grants);
-    this.#role = options.roleIndex;
+    this.#rights = new LinkRights(options.grants, options.direction, options);
     const count = options.grants.components.length;
     this.#ownMask = new Int32Array(count);
     this.#otherMask = new Int32Array(count);
@@ -104,15 +101,16 @@ export class PeerView {
     return this.#byId.get(id)?.state === ViewState.Alive;
   }
 
-  /** Takes over another role: components whose masks differ are erased on both ends and begin anew. */
+  /** Takes over another role and the adjustments as they are now: components whose masks differ are erased on both ends and begin anew. */
   setRole(roleIndex: number): void {
-    for (const component of this.#grants.components) {
-      const masks = this.#direction === "down" ? component.readMasks : component.writeMasks;
-      if ((masks[roleIndex] ?? 0) === (masks[this.#role] ?? 0)) continue;
-      for (const track of this.tracks) track.find(component.index)?.voidValue();
-    }
-    this.#role = roleIndex;
+    const changed = this.#rights.update(roleIndex);
     this.#compileMasks();
+    for (const track of this.tracks) {
+      const masks = track.isOwn ? this.#ownMask : this.#otherMask;
+      for (const value of track.values) {
+        if (changed.has(value.component)) value.remask(masks[value.component]!);
+      }
+    }
   }
 
   /**
@@ -124,6 +122,7 @@ export class PeerView {
     let track = this.#byId.get(id);
     if (track === undefined) track = this.#add(id);
     if (track.state === ViewState.Gone) return undefined;
+    track.isOwn = true;
     let value = track.find(component);
     if (value === undefined) {
       value = new ValueTrack(component);
@@ -169,14 +168,8 @@ export class PeerView {
   #compileMasks(): void {
     for (const component of this.#grants.components) {
       const { index, hostSendMask } = component;
-      if (this.#direction === "down") {
-        this.#ownMask[index] = readMaskOf(component, this.#role, true) & hostSendMask;
-        this.#otherMask[index] = readMaskOf(component, this.#role, false) & hostSendMask;
-      } else {
-        const mask = component.authority === "owner" ? component.writeMasks[this.#role] ?? 0 : 0;
-        this.#ownMask[index] = mask & hostSendMask;
-        this.#otherMask[index] = 0;
-      }
+      this.#ownMask[index] = this.#rights.own[index]! & hostSendMask;
+      this.#otherMask[index] = this.#rights.other[index]! & hostSendMask;
     }
   }
 
@@ -232,10 +225,7 @@ export class PeerView {
           track.insert(value);
           isTouched = true;
         } else {
-          if (value.mask !== mask) {
-            value.mask = mask;
-            value.voidValue();
-          }
+          if (value.mask !== mask) value.remask(mask);
           if (value.isVisible !== isVisible) {
             if (isVisible) this.#show(value);
             else this.#hide(value);

@@ -143,3 +143,20 @@ export function isQuaternionLane(bits: number, lane: number, value: number): boo
   if (lane === 0) return value >= 0 && value <= 3;
   return lane <= 3 && value >= 0 && value < 2 ** bits;
 }
+
+/**
+ * Whether some rotation is quantised to these lanes, each of which is in range: the fourth component, which is not sent, must be able to be
+ * the largest.
+ *
+ * With h = 2^(bits - 1) - 1 and lengths in units of 1/(sqrt(2) h), a unit quaternion has v1^2 + v2^2 + v3^2 + L^2 = 2h^2 and every |v| <= L.
+ * Rounding moves each v by at most a half, so that its lanes d (less h) hold
+ * d1^2 + d2^2 + d3^2 + max(d)^2 <= 2h^2 + |v1| + |v2| + |v3| + max|v| + 1 <= 2h^2 + 2 sqrt(2) h + 1: whole numbers, and true of any rounding.
+ */
+export function isRotation(bits: number, lanes: ArrayLike<number>, laneStart: number): boolean {
+  const centre = 2 ** (bits - 1) - 1;
+  const a = Math.abs(lanes[laneStart + 1]! - centre);
+  const b = Math.abs(lanes[laneStart + 2]! - centre);
+  const c = Math.abs(lanes[laneStart + 3]! - centre);
+  const most = a > b ? (a > c ? a : c) : (b > c ? b : c);
+  return a * a + b * b + c * c + most * most <= (2 * centre + 3) * centre + 1;
+}

@@ -45,6 +45,11 @@ export interface ReceivedEntity {
   readonly values: ReceivedValue[];
 }
 
+/** Script memory of one received entity: record, lists, places in two tables; measured, rounded up. */
+export const RECEIVED_ENTITY_BYTES = 512;
+/** Script memory of one received value's record. */
+export const RECEIVED_VALUE_BYTES = 256;
+
 /** The entities of one link. */
 export class ReceivedEntities {
   /** Versions by component. */
@@ -66,6 +71,19 @@ export class ReceivedEntities {
     this.stores = grants.components.map((component) =>
       new VersionStore(component, this.#keepTicks)
     );
+  }
+
+  /** Bytes held, records and arrays together. */
+  get heldBytes(): number {
+    let bytes = this.#list.length * RECEIVED_ENTITY_BYTES;
+    for (const store of this.stores) {
+      bytes += store.heldBytes + store.rowCount * RECEIVED_VALUE_BYTES;
+    }
+    if (this.assemblyCount === 0) return bytes;
+    for (const { values } of this.#list) {
+      for (const { assembly } of values) bytes += assembly?.totalBytes ?? 0;
+    }
+    return bytes;
   }
 
   /** Entities held. */
@@ -196,6 +214,21 @@ export class ReceivedEntities {
         this.eraseVersions(value);
         this.dropAssembly(value);
       }
+    }
+  }
+
+  /**
+   * Erases what is held of values with a field beyond `masks` (by component): the entity went to somebody else. A value that came under the
+   * new rights, in a datagram before the header of `tick` that says so, has no such field, and may be referred to.
+   */
+  eraseBeyond(entity: ReceivedEntity, tick: number, masks: Int32Array): void {
+    for (const value of entity.values) {
+      const store = this.stores[value.component]!;
+      const newest = store.newest(value.row);
+      if (newest < 0 || (store.mask(newest) & ~masks[value.component]!) === 0) continue;
+      value.maskTick = tick;
+      this.eraseVersions(value);
+      this.dropAssembly(value);
     }
   }
 

@@ -13,7 +13,7 @@ import {
   STATE_BITS,
 } from "./section_layout.ts";
 import { type EntityTrack, NEVER, ViewState } from "./tracks.ts";
-import type { LinkDirection } from "./peer_view.ts";
+import type { LinkDirection } from "./link_rights.ts";
 
 /** Bits around an entity at most: its mark, its id, the header's mark, the epoch, the end of its values. */
 const ENTITY_BITS = 1 + 36 + 1 + 8 + 1;

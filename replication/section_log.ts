@@ -1,12 +1,13 @@
 // What each datagram carried of a peer's state, so that its acknowledgement or loss reaches the right tracks. Flat rings; it neither
 // judges nor changes a track.
 
-import { ACK_BLOCK_SPAN, MAX_SNAPSHOT_ENTRIES, SENT_LOG_ENTRIES } from "../protocol/limits.ts";
+import { ACK_BLOCK_SPAN, MAX_LOGGED_ENTRIES, SENT_LOG_ENTRIES } from "../protocol/limits.ts";
 import type { EntityTrack, ValueTrack } from "./tracks.ts";
 
 const FIRST_CAPACITY = 256;
-/** No datagram can have more entries under way. */
-const MAX_CAPACITY = SENT_LOG_ENTRIES * MAX_SNAPSHOT_ENTRIES;
+
+/** Bytes of one entry: two references, three doubles, two integers. */
+export const LOGGED_ENTRY_BYTES = 2 * 8 + 3 * 8 + 2 * 4;
 
 /** An entry of a datagram, as {@linkcode SectionLog.forEach} gives it; one object, reused. */
 export interface LoggedEntry {
@@ -25,7 +26,10 @@ export interface LoggedEntry {
   sentTick: number;
 }
 
-/** Remembers the entries of the newest datagrams, as many as the acknowledgements may speak of and none has settled yet. */
+/**
+ * Remembers the entries of the newest datagrams, as many as the acknowledgements may speak of and none has settled yet; of more than
+ * `MAX_LOGGED_ENTRIES` entries the oldest datagrams are forgotten. What such a one carried counts as not acknowledged, and goes again.
+ */
 export class SectionLog {
   // Datagrams, by sequence number.
   readonly #sequence = new Float64Array(SENT_LOG_ENTRIES).fill(-1);
@@ -50,6 +54,11 @@ export class SectionLog {
   #tail = 0;
   readonly #entry = {} as LoggedEntry;
 
+  /** Bytes that it takes. */
+  get heldBytes(): number {
+    return SENT_LOG_ENTRIES * 29 + this.#capacity * LOGGED_ENTRY_BYTES;
+  }
+
   /** Begins the record of a datagram; sequence numbers only grow. */
   begin(sequence: number, tick: number): void {
     this.#newest = sequence;
@@ -69,7 +78,10 @@ export class SectionLog {
     tick: number,
     piece: number,
   ): void {
-    if (this.#head - this.#tail === this.#capacity) this.#grow();
+    if (this.#head - this.#tail === this.#capacity) {
+      if (this.#capacity < MAX_LOGGED_ENTRIES) this.#grow();
+      else this.#forgetOldest();
+    }
     const at = this.#head & (this.#capacity - 1);
     this.#entity[at] = entity;
     this.#value[at] = value;
@@ -136,8 +148,16 @@ export class SectionLog {
     }
   }
 
+  /** Makes room by the oldest datagram that has entries; the newest one alone can never fill the ring. */
+  #forgetOldest(): void {
+    while (this.#head - this.#tail === this.#capacity) {
+      this.#sequence[this.#oldest % SENT_LOG_ENTRIES] = -1;
+      this.#release();
+    }
+  }
+
   #grow(): void {
-    const capacity = Math.min(this.#capacity * 2, MAX_CAPACITY);
+    const capacity = this.#capacity * 2;
     const entity: (EntityTrack | undefined)[] = new Array(capacity).fill(undefined);
     const value: (ValueTrack | undefined)[] = new Array(capacity).fill(undefined);
     const tick = new Float64Array(capacity);

@@ -14,7 +14,7 @@ import type { Grants } from "../permissions/grants.ts";
 import { DecodedPool, type DecodedSnapshot, type SnapshotEntry } from "./decoded_snapshot.ts";
 import { FieldCodec } from "./field_codec.ts";
 import { bitsFor, readGamma, unfoldSigned } from "./gamma.ts";
-import type { LinkDirection } from "./peer_view.ts";
+import type { LinkDirection } from "./link_rights.ts";
 import { pieceCount } from "./piece_transfer.ts";
 import {
   findValue,

@@ -7,7 +7,7 @@ import type { Reader } from "../protocol/reader.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import type { Grants } from "../permissions/grants.ts";
 import type { DecodedPiece, DecodedSnapshot, SnapshotEntry } from "./decoded_snapshot.ts";
-import type { LinkDirection } from "./peer_view.ts";
+import { type LinkDirection, type LinkPeer, LinkRights } from "./link_rights.ts";
 import { PieceAssembly } from "./piece_assembly.ts";
 import { findValue, ReceivedEntities, type ReceivedEntity } from "./received_entities.ts";
 import { SectionParser } from "./section_parser.ts";
@@ -19,18 +19,18 @@ import type { ComponentValue } from "./value.ts";
 export type { DecodedSnapshot, SnapshotEntry } from "./decoded_snapshot.ts";
 
 /** Which link is received, and what may come over it. */
-export interface SnapshotReceiverOptions {
+export interface SnapshotReceiverOptions extends LinkPeer {
   /** The compiled grants. */
   readonly grants: Grants;
-  /** The client's role. */
-  readonly roleIndex: number;
   /** `down`: at the client; `up`: at the server. */
   readonly direction: LinkDirection;
   /**
    * Fields of a component that the world grants in this direction to that peer in any case; anything else is a protocol violation. What
-   * is left out: `down` what the role or an owner may read, `up` what the role may write where the owner has authority.
+   * is left out: `down` what the peer may read, of its own entities or of others, `up` what it may write of its own.
    */
   readonly fieldsAllowed?: (componentIndex: number) => number;
+  /** `down`: the client's peer id. What it may read as an owner alone is erased when the entity is its own no more. */
+  readonly peer?: number;
   /** Whether the other end has any business with this entity: nothing is held of others. Left out: it has with all. */
   readonly mayHold?: (id: EntityId) => boolean;
 }
@@ -45,20 +45,21 @@ export class SnapshotReceiver {
   /** Number of the peer's grants, 8 bits; sections of another are refused. */
   grantEpoch = 0;
   readonly #grants: Grants;
-  readonly #direction: LinkDirection;
   readonly #held: ReceivedEntities;
   readonly #parser: SectionParser;
   readonly #mayHold: (id: EntityId) => boolean;
-  #role: number;
+  readonly #rights: LinkRights;
+  readonly #peer: number | undefined;
 
   /** A receiver that holds nothing. */
   constructor(options: SnapshotReceiverOptions) {
     this.#grants = options.grants;
-    this.#direction = options.direction;
-    this.#role = options.roleIndex;
+    this.#rights = new LinkRights(options.grants, options.direction, options);
+    this.#peer = options.direction === "down" ? options.peer : undefined;
     this.#held = new ReceivedEntities(options.grants);
     this.#mayHold = options.mayHold ?? (() => true);
-    const allowed = options.fieldsAllowed ?? ((c: number) => this.#allowedByRole(c));
+    const allowed = options.fieldsAllowed ??
+      ((c: number) => this.#rights.own[c]! | this.#rights.other[c]!);
     this.#parser = new SectionParser(
       options.grants,
       options.direction,
@@ -72,12 +73,19 @@ export class SnapshotReceiver {
     return this.#held.count;
   }
 
-  /** Takes over another role and number. What is held of components whose masks differ between the roles is erased. */
+  /** Bytes held. */
+  get heldBytes(): number {
+    return this.#held.heldBytes;
+  }
+
+  /**
+   * Takes over another role, or what was granted and revoked, under a new number. What is held of components whose masks are others than
+   * before is erased.
+   */
   setRole(roleIndex: number, grantEpoch: number): void {
-    const before = this.#role;
     this.grantEpoch = grantEpoch;
-    this.#role = roleIndex;
-    this.#held.eraseComponents((c) => this.#maskOf(c, before) !== this.#maskOf(c, roleIndex));
+    const changed = this.#rights.update(roleIndex);
+    this.#held.eraseComponents((c) => changed.has(c));
     this.#parser.erase();
   }
 
@@ -207,6 +215,10 @@ export class SnapshotReceiver {
       : entry.state === "gone"
       ? ViewState.Gone
       : ViewState.OutOfView;
+    const wasOwn = entity.headerTick >= 0 && entity.owner === this.#peer;
+    if (wasOwn && (state !== ViewState.Alive || entry.owner !== this.#peer)) {
+      this.#held.eraseBeyond(entity, tick, this.#rights.other);
+    }
     entity.owner = entry.owner;
     entity.epoch = entry.epoch;
     entity.visible.length = 0;
@@ -219,7 +231,7 @@ export class SnapshotReceiver {
   #commitValue(entry: SnapshotEntry, tick: number): void {
     const held = this.#held;
     const entity = this.#enter(entry.id);
-    if (entity === undefined) return;
+    if (entity === undefined || this.#isOutlived(entity, entry, tick)) return;
     const value = held.ensureValue(entity, entry.component);
     held.markShown(entity, value, tick);
     const store = held.stores[entry.component]!;
@@ -234,6 +246,13 @@ export class SnapshotReceiver {
     if (value.assembly !== undefined && value.assembly.versionTick <= entry.versionTick) {
       held.dropAssembly(value);
     }
+  }
+
+  /** Whether a late datagram brings what this end might read while the entity was its own, and may not any more. */
+  #isOutlived(entity: ReceivedEntity, entry: SnapshotEntry, tick: number): boolean {
+    if (this.#peer === undefined || tick >= entity.headerTick) return false;
+    const isOwn = entity.state === ViewState.Alive && entity.owner === this.#peer;
+    return !isOwn && (entry.held & ~this.#rights.other[entry.component]!) !== 0;
   }
 
   #commitPiece(piece: DecodedPiece, tick: number): void {
@@ -254,17 +273,5 @@ export class SnapshotReceiver {
     }
     assert(value.assembly !== undefined, "a piece has an assembly to go to");
     value.assembly.put(piece.piece, piece.bytes);
-  }
-
-  #allowedByRole(c: number): number {
-    const component = this.#grants.components[c]!;
-    if (this.#direction === "down") return this.#maskOf(c, this.#role) | component.ownerReadMask;
-    return component.authority === "owner" ? this.#maskOf(c, this.#role) : 0;
-  }
-
-  #maskOf(c: number, role: number): number {
-    const component = this.#grants.components[c]!;
-    const masks = this.#direction === "down" ? component.readMasks : component.writeMasks;
-    return masks[role] ?? 0;
   }
 }

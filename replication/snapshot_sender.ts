@@ -8,13 +8,14 @@ import type { Writer } from "../protocol/writer.ts";
 import type { Grants } from "../permissions/grants.ts";
 import { EntityPlanner, Planned } from "./entity_planner.ts";
 import type { InterestResult } from "./interest.ts";
-import { type LinkDirection, PeerView } from "./peer_view.ts";
+import type { LinkDirection, LinkPeer } from "./link_rights.ts";
+import { PeerView } from "./peer_view.ts";
 import { PiecePlaces } from "./piece_places.ts";
 import { SectionBuilder } from "./section_builder.ts";
 import { sectionWidths } from "./section_layout.ts";
 import { SectionLog } from "./section_log.ts";
 import { TrackAcks } from "./track_acks.ts";
-import { type EntityTrack, NEVER } from "./tracks.ts";
+import { ENTITY_TRACK_BYTES, type EntityTrack, NEVER, VALUE_TRACK_BYTES } from "./tracks.ts";
 import { ValueEncoder } from "./value_encoder.ts";
 import { historyTicksOf, type World } from "./world.ts";
 
@@ -26,15 +27,13 @@ const NEAR_SQUARED = 5 ** 2;
 const MIDDLE_SQUARED = 20 ** 2;
 
 /** What one peer is told of the world. */
-export interface SnapshotSenderOptions {
+export interface SnapshotSenderOptions extends LinkPeer {
   /** The compiled grants. */
   readonly grants: Grants;
   /** The world whose newest state is sent. */
   readonly world: World;
   /** The client's peer id, in both directions. */
   readonly peer: number;
-  /** The client's role. */
-  readonly roleIndex: number;
   /** `down`: from the server to the client what it may see; `up`: from the client what it owns and may write. */
   readonly direction: LinkDirection;
 }
@@ -98,6 +97,16 @@ export class SnapshotSender {
     return !this.#world.isAlive(id) && this.#view.knowsNothingOf(id);
   }
 
+  /** Bytes held for the peer. */
+  get heldBytes(): number {
+    let bytes = this.#log.heldBytes;
+    for (const { values } of this.#view.tracks) {
+      bytes += ENTITY_TRACK_BYTES + values.length * VALUE_TRACK_BYTES;
+      for (const { transfer } of values) bytes += transfer?.bytes.length ?? 0;
+    }
+    return bytes;
+  }
+
   /** Whether the peer was sent anything of the entity over this link. */
   wasTold(id: EntityId): boolean {
     return this.#view.wasTold(id);
@@ -108,7 +117,10 @@ export class SnapshotSender {
     this.#view.assume(id);
   }
 
-  /** Gives the peer another role. Components whose masks differ between the two roles begin anew, with an absolute value. */
+  /**
+   * Gives the peer another role, or makes what was granted to it and revoked from it count, under a new number. Components whose masks are
+   * others than before begin anew, with an absolute value.
+   */
   setRole(roleIndex: number, grantEpoch: number): void {
     this.grantEpoch = grantEpoch;
     this.#view.setRole(roleIndex);

@@ -11,6 +11,11 @@ export const ViewState = { Alive: 0, OutOfView: 1, Gone: 2 } as const;
 /** One of the values of {@linkcode ViewState}. */
 export type ViewState = typeof ViewState[keyof typeof ViewState];
 
+/** Script memory of one entity's track, with its places in lists and tables; measured, rounded up. */
+export const ENTITY_TRACK_BYTES = 512;
+/** Script memory of one component's track. */
+export const VALUE_TRACK_BYTES = 384;
+
 /** No tick. */
 export const NEVER = -1;
 
@@ -114,6 +119,15 @@ export class ValueTrack {
     this.force();
     this.isAcked = false;
     this.transfer = undefined;
+  }
+
+  /** The peer is sent other fields from now on, and has erased what it held. */
+  remask(mask: number): void {
+    const isLess = (mask & ~this.mask) === 0;
+    this.mask = mask;
+    // It keeps what it wrote itself, and nothing was added to that. No version sent before is a reference already.
+    if (this.isSynced && isLess) return;
+    this.voidValue();
   }
 
   /** The world's newest version, of tick `worldTick` and so many writes, is what the peer wrote itself. */

@@ -73,6 +73,21 @@ export class VersionStore {
     return this.#versionCount;
   }
 
+  /** Bytes that it takes: its arrays as they are, and the contents of variable fields. */
+  get heldBytes(): number {
+    let bytes = this.#newest.byteLength + this.#oldest.byteLength + this.#count.byteLength +
+      this.#agedAt.byteLength + this.#aged.byteLength + this.#tick.byteLength +
+      this.#time.byteLength + this.#mask.byteLength + this.#writes.byteLength +
+      this.#older.byteLength + this.#newer.byteLength + this.#lanes.byteLength;
+    let last: Uint8Array | undefined;
+    for (const blob of this.#blobs) {
+      // A value that did not change is shared with the version before.
+      if (blob !== undefined && blob !== last) bytes += blob.length;
+      last = blob;
+    }
+    return bytes;
+  }
+
   /** The lanes of all versions; a version's begin at `version * laneCount`. Replaced when the store grows: do not keep it. */
   get lanes(): Int32Array {
     return this.#lanes;
@@ -237,6 +252,13 @@ export class VersionStore {
     this.#writeFields(version, fields, changed, value);
     this.#trim(row, tick);
     return changed;
+  }
+
+  /** Gives the fields in `mask` the contents of `value` in all versions of a row: what was there is erased, and no version is made. */
+  blank(row: number, fields: readonly FieldGrant[], mask: number, value: ComponentValue): void {
+    for (let at = this.#newest[row]!; at >= 0; at = this.#older[at]!) {
+      this.#writeFields(at, fields, mask, value);
+    }
   }
 
   /** Drops versions that are too old at `tick`. Call it once a tick: `EXPIRE_SWEEP_TICKS` calls look at all rows with history. */

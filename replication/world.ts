@@ -209,6 +209,12 @@ export class World {
     return changed;
   }
 
+  /** Gives the fields in `mask` the contents of `value` in all versions held of a component, as if there had never been others. */
+  blank(id: EntityId, c: number, mask: number, value: ComponentValue): void {
+    const row = this.row(id, c);
+    if (row >= 0) this.#stores[c]!.blank(row, this.#component(c).fields, mask, value);
+  }
+
   /** Reads the newest value into `out`; false when the entity does not have the component. Blobs are shared. */
   read(id: EntityId, c: number, out: ComponentValue): boolean {
     const row = this.row(id, c);

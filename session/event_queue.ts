@@ -64,6 +64,15 @@ export class EventQueue<T extends WaitingEvent = WaitingEvent> {
     return true;
   }
 
+  /** Drops the waiting events that are not wanted any more; returns how many. */
+  discard(isUnwanted: (event: T) => boolean): number {
+    const before = this.#waiting.length;
+    for (let i = before - 1; i >= 0; i--) {
+      if (isUnwanted(this.#waiting[i]!.event)) this.#waiting.splice(i, 1);
+    }
+    return before - this.#waiting.length;
+  }
+
   /**
    * The next event that may be delivered now.
    *

@@ -46,6 +46,19 @@ export const TokenRule = {
 /** One of the values of {@linkcode TokenRule}. */
 export type TokenRule = typeof TokenRule[keyof typeof TokenRule];
 
+/** Every rule, by its number in the log: new ones go at the end, none is ever removed. */
+const RULES_BY_CODE: readonly TokenRule[] = Object.values(TokenRule);
+
+/** The number of a rule in the log. */
+export function tokenRuleCode(rule: TokenRule): number {
+  return RULES_BY_CODE.indexOf(rule);
+}
+
+/** The rule with this number, or `undefined`. */
+export function tokenRuleOfCode(code: number): TokenRule | undefined {
+  return RULES_BY_CODE[code];
+}
+
 /** One sentence for each refusal, for the joiner's engine; nothing of the token is in it. */
 export const TOKEN_REFUSALS: Readonly<Record<TokenRule, string>> = {
   format: "the credential is no join token",

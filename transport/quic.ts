@@ -12,6 +12,7 @@ import {
 } from "../protocol/limits.ts";
 import { parsePin, readCertificatePin } from "./certificate.ts";
 import type { Connection, Listener } from "./connection.ts";
+import { QuicAcceptor } from "./quic_accept.ts";
 import { QuicConnection } from "./quic_connection.ts";
 import { TransportError, TransportErrorCode } from "./transport_error.ts";
 
@@ -104,24 +105,17 @@ export function listenQuic(options: ListenQuicOptions): Listener {
       { cause: error },
     );
   }
+  const acceptor = new QuicAcceptor(transportOptions(options));
   let open = 0;
-  let handshakes = 0;
   let listening = true;
   const closeEndpointIfIdle = (): void => {
     // The socket belongs to the connections too: it goes with the last of them.
     if (!listening && open === 0) endpoint.close();
   };
   const accept = async (incoming: Deno.QuicIncoming): Promise<void> => {
-    let conn: Deno.QuicConn;
-    handshakes += 1;
-    try {
-      // Nothing of `incoming` may be looked at before: reading any of its properties destroys it.
-      conn = await incoming.accept();
-    } catch {
-      return; // The handshake failed; the connector knows why.
-    } finally {
-      handshakes -= 1;
-    }
+    // Nothing of `incoming` may be looked at before: reading any of its properties destroys it.
+    const conn = await acceptor.accept(incoming);
+    if (conn === undefined) return;
     open += 1;
     const connection = new QuicConnection(conn, binding, () => {
       open -= 1;
@@ -138,7 +132,7 @@ export function listenQuic(options: ListenQuicOptions): Listener {
       } catch {
         return; // The endpoint was closed.
       }
-      const hasRoom = handshakes < MAX_HANDSHAKES && open < MAX_CONNECTIONS;
+      const hasRoom = acceptor.pending < MAX_HANDSHAKES && open < MAX_CONNECTIONS;
       if (listening && hasRoom) accept(incoming);
       else incoming.refuse();
     }
@@ -260,20 +254,21 @@ function listenError(error: unknown, host: string, port: number): TransportError
 const TLS_ALERT = /error (\d+)/;
 
 function connectError(error: unknown, options: ConnectQuicOptions): TransportError {
-  const at = `${options.host}:${options.port}`;
+  // No address: the engine is told this sentence, and whoever logs it should not have to think of whose address it holds.
+  const at = "the server";
   const text = textOf(error);
   const fail = (code: TransportErrorCode, message: string) =>
     new TransportError(code, message, { cause: error });
   if (error instanceof Deno.errors.NotCapable) {
     return fail(
       TransportErrorCode.NotPermitted,
-      `this process may not connect to ${at}: start it with --allow-net=${at}`,
+      `this process may not connect to ${at}: add its address to host.connect`,
     );
   }
   if (text.includes("lookup")) {
     return fail(
       TransportErrorCode.UnknownHost,
-      `${options.host} has no address: correct the name, or give an IP address`,
+      `${at}'s name has no address: correct the name, or give an IP address`,
     );
   }
   if (text.includes("handshake failed")) {
@@ -304,7 +299,10 @@ function connectError(error: unknown, options: ConnectQuicOptions): TransportErr
     );
   }
   if (text.includes("refused") || text.includes("aborted by peer") || text.includes("closed")) {
-    return fail(TransportErrorCode.Refused, `${at} refused the connection (${text})`);
+    return fail(
+      TransportErrorCode.Refused,
+      `${at} refused the connection, or nobody listens there`,
+    );
   }
   return fail(TransportErrorCode.Failed, `cannot connect to ${at}: ${text}`);
 }

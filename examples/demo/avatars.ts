@@ -1,14 +1,15 @@
-// Plays recorded people as avatars and judges every copy of them: each sample that arrives must be, as quantised integers, the one its
-// owner sent with the same sample time.
+// Judges every copy of every avatar: each sample that arrives must be, as quantised integers, the one its owner sent with the same sample
+// time, and nearly all that were sent must arrive, counted from a time that does not depend on what arrived.
 
 import type { ComponentGrant } from "../../permissions/grants.ts";
 import type { ComponentValues } from "../../engine/mod.ts";
 import { quantiseValues } from "../../engine/values.ts";
 import { createValue } from "../../replication/value.ts";
 import { HASH_START, hashWord } from "../../replication/state_hash.ts";
+import { SUBTICKS, type TimelineTime } from "../../protocol/timeline_units.ts";
 
-/** Samples at the beginning of an avatar's life that a receiver may miss while it hears of it. */
-const WARM_UP_SAMPLES = 30;
+/** Time, s, from when both reader and avatar are in the world until the reader must have the avatar's first sample, and every one after. */
+const WARM_UP_S = 2;
 
 /** Names one receiver's copy of one avatar. */
 interface Copy {
@@ -26,22 +27,28 @@ interface Receipt {
   received: Set<number>;
   wrong: number;
   unknown: number;
-  firstTime: number;
+  firstTime: TimelineTime;
 }
 
 /** The verdict on one receiver and avatar. */
 export interface AvatarVerdict {
   readonly receiver: string;
   readonly avatar: number;
+  /** Samples sent after the warm-up, and how many of them arrived. */
   readonly sent: number;
   readonly received: number;
   readonly wrong: number;
+  /** The first sample came after the warm-up. */
+  readonly isLate: boolean;
 }
 
 /** Everything sent and received of all avatars, by network id. */
 export class AvatarJudge {
   readonly #component: ComponentGrant;
   readonly #value;
+  readonly #warmUp: number;
+  /** When each receiver joined, on the world's timeline. */
+  readonly #joined = new Map<string, TimelineTime>();
   /** By owner: samples by sample time. */
   readonly #sent = new Map<string, Map<number, SentSample>>();
   /** Samples whose time the driver has not told yet, by owner and batch. */
@@ -57,9 +64,16 @@ export class AvatarJudge {
   /** Milliseconds from the owner's flush to the receiver's world. */
   readonly latenciesMs: number[] = [];
 
-  constructor(component: ComponentGrant) {
+  /** @param tickHz The world's, which the timeline counts in. */
+  constructor(component: ComponentGrant, tickHz: number) {
     this.#component = component;
     this.#value = createValue(component);
+    this.#warmUp = WARM_UP_S * tickHz * SUBTICKS;
+  }
+
+  /** A receiver joined the world. */
+  noteJoined(receiver: string, timeline: TimelineTime): void {
+    this.#joined.set(receiver, timeline);
   }
 
   /** Notes a pose that its owner flushes with `batch`. */
@@ -116,15 +130,15 @@ export class AvatarJudge {
     const verdicts: AvatarVerdict[] = [];
     for (const { receiver, avatar, receipt } of this.#receipts.values()) {
       const times = [...this.#sent.get(ownerOf(avatar)!)?.keys() ?? []].sort((a, b) => a - b);
-      const due = times.slice(Math.min(WARM_UP_SAMPLES, times.length)).filter((t) =>
-        t >= receipt.firstTime
-      );
+      const dueFrom = Math.max(times[0] ?? 0, this.#joined.get(receiver) ?? 0) + this.#warmUp;
+      const due = times.filter((time) => time >= dueFrom);
       verdicts.push({
         receiver,
         avatar,
         sent: due.length,
         received: due.filter((t) => receipt.received.has(t)).length,
         wrong: receipt.wrong + receipt.unknown,
+        isLate: receipt.firstTime > dueFrom,
       });
     }
     return verdicts;

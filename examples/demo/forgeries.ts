@@ -3,7 +3,7 @@
 
 import type { ComponentRows, DenialReport } from "../../protocol/engine_messages.ts";
 import { encodeToDriver, encodeToEngine } from "../../protocol/engine_codec.ts";
-import type { ComponentValues } from "../../engine/mod.ts";
+import type { ComponentValues, ViolationInfo } from "../../engine/mod.ts";
 import { RowWriter } from "../../replication/row_codec.ts";
 import { createValue } from "../../replication/value.ts";
 import { connectQuic } from "../../transport/quic.ts";
@@ -14,6 +14,9 @@ import { within } from "./waiting.ts";
 
 /** Client whose avatar and voice are forged. */
 const SPEAKER = 0;
+
+/** Where the hostile peer's avatar leaps to, metres east and north: farther than any path could have lost steps for. */
+const FAR_M = 400;
 
 /** What the forger needs to see of the demo. */
 export interface Scene {
@@ -30,6 +33,8 @@ export interface Scene {
   readonly greeting: string;
   /** Denials told so far, by engine. */
   readonly denials: ReadonlyMap<string, readonly DenialReport[]>;
+  /** Broken checks told to the server's engine so far. */
+  readonly violations: readonly ViolationInfo[];
   poseOf(index: number, sample: number, share: number): ComponentValues;
   /** Network id of a client's avatar. */
   idOf(index: number): number;
@@ -171,6 +176,11 @@ export class Forgeries {
     const victim = this.#scene.idOf(SPEAKER);
     const sign = this.#scene.server.engine.networkIdOf(this.#scene.sign);
     hostile.forgeWrite(victim, "Avatar", this.#scene.poseOf(3, 0, 0));
+    // Its own avatar, to the other end of the world at once.
+    hostile.forgeWrite("own", "Avatar", {
+      ...this.#scene.poseOf(3, 0, 0),
+      body: [FAR_M, 1, FAR_M],
+    });
     hostile.forgeWrite("own", "Score", { score: 5, secretRating: 5 });
     hostile.forgeWrite(sign, "Greeting", { text: "forged" });
     hostile.forgeWrite(900, "Avatar", this.#scene.poseOf(3, 0, 0));
@@ -244,6 +254,7 @@ export class Forgeries {
     const needed = [
       "notOwner component",
       "notOwner voice",
+      "check component",
       "role event",
       "entityUnknown spawn",
     ];
@@ -259,6 +270,20 @@ export class Forgeries {
         faults.map(([name, count]) => `${name.slice(6)} ${count}`).join(", ")
       }` +
         (missing.length > 0 ? `; missing ${missing.join(", ")}` : ""),
+    );
+    const { violations } = this.#scene;
+    const honest = violations.filter((one) => one.peer !== hostile?.peer);
+    const leap = violations.find((one) => one.peer === hostile?.peer && one.check === "speed");
+    const handle = this.#scene.server.engine.handleOf(hostile?.avatar ?? 0);
+    const place = this.#scene.server.world.read(handle, "Avatar")?.body as number[] | undefined;
+    verdict.add(
+      "a leap of the hostile avatar is refused, and no honest one is found at fault",
+      leap !== undefined && honest.length === 0 && place !== undefined && place[0]! < FAR_M,
+      leap === undefined
+        ? "the leap was not told"
+        : `${
+          Math.round(leap.measured)
+        } m/s, ${leap.limit} allowed; ${honest.length} honest ones at fault`,
     );
     verdict.add(
       "a guessed resume secret is refused",

@@ -112,6 +112,11 @@ export class HostilePeer {
     return this.#accepted?.peer ?? 0;
   }
 
+  /** Network id of its avatar; 0 before it has one. */
+  get avatar(): EntityId {
+    return this.#avatar;
+  }
+
   /** Spawns an avatar that it may spawn, and keeps telling of it until it is acknowledged in time. */
   spawnAvatar(component: string, values: ComponentValues): void {
     const accepted = this.#accepted!;

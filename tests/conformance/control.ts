@@ -4,6 +4,15 @@ import { Bits, Malformed, rule, textOf } from "./bits.ts";
 import { readAbsolute, type Value } from "./values.ts";
 import type { World } from "./world.ts";
 
+/** What a peer was granted and what was revoked from it, of one component: masks of fields. */
+export interface Adjustment {
+  component: number;
+  readGranted: number;
+  readRevoked: number;
+  writeGranted: number;
+  writeRevoked: number;
+}
+
 /** One message of the control stream. */
 export type Control =
   | {
@@ -24,12 +33,14 @@ export type Control =
     authority: number;
     time: number;
     ids: number[];
+    adjustments: Adjustment[];
   }
   | { kind: "challenge"; challenge: Uint8Array }
   | { kind: "proof"; token: Uint8Array; signature: Uint8Array }
   | { kind: "refused" | "bye"; code: number; reason: string }
   | { kind: "roster"; joins: { peer: number; role: number }[]; leaves: number[] }
   | { kind: "role"; peer: number; role: number; grantEpoch: number }
+  | { kind: "grants"; grantEpoch: number; adjustment: Adjustment }
   | { kind: "entityIds"; ids: number[] }
   | { kind: "spawnRefused"; id: number; rule: number }
   | {
@@ -53,7 +64,7 @@ export type Control =
 /** Towards the holder of authority, or from it. */
 export type Way = "towards" | "from";
 
-const FROM_ONLY = [2, 3, 4, 5, 6, 7, 8, 11];
+const FROM_ONLY = [2, 3, 4, 5, 6, 7, 8, 11, 13];
 const FROM_NEVER = [1, 12];
 
 /** Bytes that wait for the rest of what they belong to. */
@@ -125,7 +136,7 @@ export class ControlHalf {
 
 function readControl(bits: Bits, way: Way, world: World): Control {
   const kind = bits.u8();
-  rule(kind >= 1 && kind <= 12, "UnknownKind", `control kind ${kind}`);
+  rule(kind >= 1 && kind <= 13, "UnknownKind", `control kind ${kind}`);
   rule(!(way === "towards" && FROM_ONLY.includes(kind)), "Unexpected", `kind ${kind} towards`);
   rule(!(way === "from" && FROM_NEVER.includes(kind)), "Unexpected", `kind ${kind} from`);
   switch (kind) {
@@ -143,6 +154,8 @@ function readControl(bits: Bits, way: Way, world: World): Control {
       return readRoster(bits);
     case 5:
       return { kind: "role", peer: peer(bits), role: bits.declaredId(), grantEpoch: bits.u8() };
+    case 13:
+      return { kind: "grants", grantEpoch: bits.u8(), adjustment: readAdjustment(bits) };
     case 6: {
       const ids = readIds(bits);
       rule(ids.length > 0, "OutOfRange", "no entity ids");
@@ -230,7 +243,34 @@ function readAccepted(bits: Bits): Control {
     authority: peer(bits),
     time: readTime(bits),
     ids: readIds(bits),
+    adjustments: readAdjustments(bits),
   };
+}
+
+function readAdjustments(bits: Bits): Adjustment[] {
+  const count = bits.varint();
+  rule(count <= 256, "OutOfRange", `${count} adjustments`);
+  const all = Array.from({ length: count }, () => readAdjustment(bits));
+  all.forEach((one, i) => {
+    rule(i === 0 || one.component > all[i - 1]!.component, "NonCanonical", "order of adjustments");
+    const masks = [one.readGranted, one.readRevoked, one.writeGranted, one.writeRevoked];
+    rule(masks.some((mask) => mask !== 0), "NonCanonical", "an adjustment of nothing");
+  });
+  return all;
+}
+
+function readAdjustment(bits: Bits): Adjustment {
+  const component = bits.declaredId();
+  rule(component > 0, "OutOfRange", "component id 0");
+  const mask = () => {
+    const value = bits.u32();
+    rule(value < 2 ** 31, "OutOfRange", `field mask ${value}`);
+    return value;
+  };
+  const [readGranted, readRevoked, writeGranted, writeRevoked] = [mask(), mask(), mask(), mask()];
+  const isBoth = (readGranted & readRevoked) !== 0 || (writeGranted & writeRevoked) !== 0;
+  rule(!isBoth, "NonCanonical", "a field granted and revoked");
+  return { component, readGranted, readRevoked, writeGranted, writeRevoked };
 }
 
 function readRoster(bits: Bits): Control {

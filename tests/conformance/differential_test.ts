@@ -2,6 +2,7 @@
 // page or the code has a bug. Bytes with several faults may be refused for any of them, as the page says; mostly the names agree, too.
 
 import { assert, assertEquals, assertGreater } from "@std/assert";
+import type { ComponentAdjustment } from "../../protocol/adjustment.ts";
 import { encodeControlFrame } from "../../protocol/control_frames.ts";
 import {
   type ControlMessage,
@@ -135,8 +136,10 @@ function realReceiver(grants: Grants, way: "down" | "up"): RealReceiver {
     direction: way,
     fieldsAllowed: (c) => {
       const { readMasks, writeMasks, ownerReadMask, authority } = grants.components[c]!;
-      if (way === "down") return any(readMasks) | ownerReadMask;
-      return authority === "owner" ? any(writeMasks) : 0;
+      if (way === "down") {
+        return any(readMasks) | ownerReadMask | grants.components[c]!.grantableRead;
+      }
+      return authority === "owner" ? any(writeMasks) | grants.components[c]!.grantableWrite : 0;
     },
   });
 }
@@ -227,6 +230,10 @@ Deno.test("`readMessage()` and the driver refuse the same engine messages, when 
   verdicts.check("none", "refused");
 });
 
+function adjustmentAsPage({ componentId: component, ...masks }: ComponentAdjustment) {
+  return { component, ...masks };
+}
+
 /** A control message in the form of the page's decoder. */
 function asPage(message: ControlMessage): Record<string, unknown> {
   switch (message.kind) {
@@ -243,7 +250,7 @@ function asPage(message: ControlMessage): Record<string, unknown> {
     }
     case "accepted": {
       const { roleId: role, resumeSecret: secret, entityIds: ids, ...rest } = message;
-      return { ...rest, role, secret, ids };
+      return { ...rest, role, secret, ids, adjustments: message.adjustments.map(adjustmentAsPage) };
     }
     case "roster": {
       const joins = message.joins.map(({ peer, roleId: role }) => ({ peer, role }));
@@ -253,6 +260,8 @@ function asPage(message: ControlMessage): Record<string, unknown> {
       const { roleId: role, ...rest } = message;
       return { ...rest, role };
     }
+    case "grants":
+      return { ...message, adjustment: adjustmentAsPage(message.adjustment) };
     case "denied":
       return { ...message, subject: DENIAL_SUBJECTS.indexOf(message.subject) };
     default:
@@ -273,5 +282,5 @@ Deno.test("`ControlHalf` reads what the driver wrote, when samples hold every ki
     assertEquals(messages as unknown[], [asPage(message)]);
     assertEquals(half.pendingBytes, 0);
   }
-  assertEquals(kinds.size, 12);
+  assertEquals(kinds.size, 13);
 });

@@ -7,7 +7,9 @@ import { DENIAL_SUBJECTS } from "../../protocol/denial_subjects.ts";
 import { TO_DRIVER, TO_ENGINE } from "../../protocol/engine_layout.ts";
 import { Fault } from "../../protocol/faults.ts";
 import * as limits from "../../protocol/limits.ts";
+import { LogCode } from "../../protocol/log_codes.ts";
 import { Rule, ruleCode } from "../../permissions/rule.ts";
+import { TokenRule, tokenRuleCode } from "../../session/join_token.ts";
 import { resolveImport } from "../../tools/house_rules.ts";
 import { readText, sourceFiles } from "../repo/repository.ts";
 
@@ -54,12 +56,15 @@ const {
   MAX_EVENT_WAIT_MS,
   MAX_FIELDS,
   MAX_LISTED_ACK_RUNS,
+  MAX_LOG_ANSWER,
+  MAX_LOG_ENTRIES,
   MAX_MSGPACK_DEPTH,
   MAX_MSGPACK_ITEMS,
   MAX_NAME_BYTES,
   MAX_OPEN_CHANNELS,
   MAX_OPUS_PACKET_BYTES,
   MAX_PEERS,
+  MAX_PENDING_LOGS,
   MAX_PLAIN_CHANNELS,
   MAX_REASON_BYTES,
   MAX_RESUME_TICKET_BYTES,
@@ -115,6 +120,9 @@ const QUOTES: readonly string[] = [
   `events and commands wait, ${n(MAX_ENGINE_MESSAGES)} at most`,
   `may send ${n(CHANNEL_WINDOW_BYTES)} bytes of pieces`,
   `reported at most ${MAX_DENIAL_REPORTS_PER_S} times a second`,
+  `\`log\`: at most ${MAX_LOG_ANSWER} entries`,
+  `of ${n(MAX_LOG_ENTRIES)} entries the oldest makes room`,
+  `asks at most ${MAX_PENDING_LOGS} at a time`,
   // Chapter 3.
   `The ALPN name is \`${ALPN}\``,
   `a packet after ${n(KEEP_ALIVE_MS)} ms of silence`,
@@ -189,6 +197,15 @@ Deno.test("docs/PROTOCOL.md lists faults and close codes as the driver has them,
   for (const [, name] of PAGE.matchAll(/\(`([A-Z][A-Za-z0-9]+)`\)/g)) {
     if (!/^[A-Z]+_/.test(name!)) assert(name! in listed, `${name} is a fault or a close code`);
   }
+});
+
+Deno.test("docs/PROTOCOL.md lists the codes of the log as the driver has them, when its table is read", () => {
+  const chapter = PAGE.slice(PAGE.indexOf("### 2.11"), PAGE.indexOf("## 3."));
+  const rows = [...chapter.matchAll(/^\| (\d+)\s+\| (\w+)\s+\|/gm)];
+  const listed = Object.fromEntries(rows.map(([, code, name]) => [name!, Number(code)]));
+  assertEquals(listed, { ...LogCode });
+  const rules = Object.values(TokenRule).map((rule) => `${tokenRuleCode(rule)} ${rule}`).join(", ");
+  assert(TEXT.includes(`Rules of join tokens (3.3) are ${rules}.`));
 });
 
 Deno.test("docs/PROTOCOL.md numbers rules and subjects of denials as the driver does, when its table is read", () => {

@@ -2,7 +2,7 @@
 // It knows what that end knows (numbers received, the newest tick, the grant epoch) and so checks what that end says of it.
 
 import { Malformed, rule, unwrap16 } from "./bits.ts";
-import { ChannelHalf, type Control, ControlHalf } from "./control.ts";
+import { type Adjustment, ChannelHalf, type Control, ControlHalf } from "./control.ts";
 import { readDatagram, readUnreliable, readVoice, type VoiceFrame } from "./datagram.ts";
 import type { UnreliableMessage } from "./datagram.ts";
 import { type Arrival, SnapshotReceiver } from "./snapshot.ts";
@@ -63,6 +63,8 @@ export class DriverEnd {
   readonly snapshots: SnapshotReceiver;
   /** Grant epoch of the client of this link. */
   grantEpoch = 0;
+  /** By component index. */
+  readonly #adjustments = new Map<number, Adjustment>();
   /** Role index of that client. */
   role = 0;
   peer = -1;
@@ -138,19 +140,56 @@ export class DriverEnd {
       this.grantEpoch = message.grantEpoch;
       this.worldEpoch = message.worldEpoch;
       this.role = this.#roleIndex(message.role);
+      for (const one of message.adjustments) this.#adjust(one);
       this.#newestTick = Math.floor(message.time / 64);
     }
     if (message.kind === "role" && message.peer === this.peer) {
-      const before = this.role;
+      const before = this.#masks();
       this.role = this.#roleIndex(message.role);
-      rule(message.grantEpoch === (this.grantEpoch + 1) % 256, "NonCanonical", "grant epoch");
-      this.grantEpoch = message.grantEpoch;
-      const isVoid = this.#world.components.map((c) => {
-        const masks = this.#isAuthority ? c.writeMasks : c.readMasks;
-        return masks[before] !== masks[this.role];
-      });
-      this.snapshots.forget([...isVoid.keys()].filter((i) => isVoid[i]));
+      this.#raise(message.grantEpoch, before);
     }
+    if (message.kind === "grants") {
+      const before = this.#masks();
+      this.#adjust(message.adjustment);
+      this.#raise(message.grantEpoch, before);
+    }
+  }
+
+  #adjust(one: Adjustment): void {
+    const index = this.#world.components.findIndex((c) => c.id === one.component);
+    const component = this.#world.components[index];
+    rule(component !== undefined, "UnknownId", `component ${one.component}`);
+    const all = one.readGranted | one.readRevoked | one.writeGranted | one.writeRevoked;
+    rule(all < 2 ** component.fields.length, "OutOfRange", "a field that is not declared");
+    const beyond = (one.readGranted & ~component.grantableRead) |
+      (one.writeGranted & ~component.grantableWrite);
+    rule(beyond === 0, "Forbidden", "a grant beyond what is grantable");
+    this.#adjustments.set(index, one);
+  }
+
+  #raise(grantEpoch: number, before: readonly (readonly [number, number])[]): void {
+    rule(grantEpoch === (this.grantEpoch + 1) % 256, "NonCanonical", "grant epoch");
+    this.grantEpoch = grantEpoch;
+    const now = this.#masks();
+    const isVoid = before.map(([own, other], i) => own !== now[i]![0] || other !== now[i]![1]);
+    this.snapshots.forget([...isVoid.keys()].filter((i) => isVoid[i]));
+  }
+
+  /** Fields that pass on this end's incoming way by the rights of the moment: of the peer's own entities, and of others. */
+  #masks(): [number, number][] {
+    return this.#world.components.map((c, i) => {
+      const one = this.#adjustments.get(i);
+      if (this.#isAuthority) {
+        if (c.authority !== "owner") return [0, 0];
+        const mask = c.writeMasks[this.role]! & ~(one?.writeRevoked ?? 0);
+        return [mask | (one?.writeGranted ?? 0), 0];
+      }
+      const role = c.readMasks[this.role]!;
+      const [own, other] = [role | c.ownerReadMask, role].map((mask) =>
+        (mask & ~(one?.readRevoked ?? 0)) | (one?.readGranted ?? 0)
+      );
+      return [own!, other!];
+    });
   }
 
   #roleIndex(id: number): number {

@@ -38,8 +38,18 @@ export interface Stamped {
 }
 
 /** Kinds that either end may send before `joined`. */
-const EARLY_FROM_DRIVER = ["sign", "hello", "stats", "denied", "left", "ping", "pong", "goodbye"];
-const EARLY_FROM_ENGINE = ["signed", "welcome", "ping", "pong", "goodbye"];
+const EARLY_FROM_DRIVER = [
+  "sign",
+  "hello",
+  "stats",
+  "denied",
+  "left",
+  "log",
+  "ping",
+  "pong",
+  "goodbye",
+];
+const EARLY_FROM_ENGINE = ["signed", "readLog", "welcome", "ping", "pong", "goodbye"];
 
 /** One engine link. */
 export class EngineEnd {

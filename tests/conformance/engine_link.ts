@@ -154,6 +154,19 @@ function records(least: number): Check {
   };
 }
 
+/** Component ids with the masks of what was granted and revoked: read, read, write, write. */
+const adjustments: Check = (item, world) => {
+  const groups = packed(declared, u31, u31, u31, u31)(item, world) as number[][];
+  rule(groups.length <= 256, "OutOfRange", `${groups.length} adjustments`);
+  groups.forEach(([id, ...masks], i) => {
+    rule(i === 0 || id! > groups[i - 1]![0]!, "NonCanonical", "order of adjustments");
+    rule(masks.some((one) => one !== 0), "NonCanonical", "an adjustment of nothing");
+    const [a, b, c, d] = masks as [number, number, number, number];
+    rule((a & b) === 0 && (c & d) === 0, "NonCanonical", "granted and revoked");
+  });
+  return groups;
+};
+
 const signature: Check = (item, world) => {
   const bytes = bin(0, 64)(item, world) as Uint8Array;
   rule(bytes.length === 0 || bytes.length === 64, "OutOfRange", "signature");
@@ -204,6 +217,20 @@ const position: Check = (item, world) => {
   return values;
 };
 
+/** Entries of the log: sequence, age, code, count, four numbers. */
+const logEntries: Check = (item, world) => {
+  const any = whole(1, 0xffff_ffff);
+  const groups = packed(any, u32, whole(1, 0xffff), any, u32, u32, u32, u32)(
+    item,
+    world,
+  ) as number[][];
+  rule(groups.length <= 256, "OutOfRange", `${groups.length} entries`);
+  groups.forEach(([sequence], i) =>
+    rule(i === 0 || sequence! > groups[i - 1]![0]!, "NonCanonical", "order of entries")
+  );
+  return groups;
+};
+
 // ---- kinds (2.4, 2.5)
 
 type Kind = readonly [kind: string, ...fields: (readonly [string, Check])[]];
@@ -251,6 +278,7 @@ const TO_ENGINE: Readonly<Record<number, Kind>> = {
   8: ["peerJoin", ["peer", peer], ["roleId", role], ["resumed", flag]],
   9: ["peerLeave", ["peer", peer], ["reason", text]],
   10: ["roleChanged", ["peer", peer], ["roleId", role]],
+  26: ["grantsChanged", ["adjustments", adjustments]],
   11: [
     "event",
     ["eventId", declared],
@@ -293,6 +321,19 @@ const TO_ENGINE: Readonly<Record<number, Kind>> = {
     ["pin", bin(32, 32)],
     ["signature", bin(64, 64)],
   ],
+  30: ["log", ["request", u32], ["entries", logEntries], ["next", whole(1, 0xffff_ffff)]],
+  31: [
+    "violation",
+    ["peer", peer],
+    ["handle", u32],
+    ["componentId", declared],
+    ["field", whole(0, 30)],
+    ["check", oneOf("bounds", "rate", "acceleration", "step", "speed")],
+    ["measured", number],
+    ["limit", number],
+    ["action", oneOf("reject", "clamp", "report")],
+    ["count", whole(1, 0xffff_ffff)],
+  ],
 };
 
 /** Engine to driver. */
@@ -322,6 +363,15 @@ const TO_DRIVER: Readonly<Record<number, Kind>> = {
   70: ["channelClose", ["channel", u32], ["reason", text]],
   71: ["voice", ["handle", handle], ["frame", frame]],
   72: ["setRole", ["peer", peer], ["roleId", role]],
+  81: [
+    "setGrants",
+    ["peer", peer],
+    ["componentId", declared],
+    ["readGranted", u31],
+    ["readRevoked", u31],
+    ["writeGranted", u31],
+    ["writeRevoked", u31],
+  ],
   73: ["transfer", ["handle", handle], ["peer", peer]],
   74: ["kick", ["peer", peer], ["reason", text]],
   75: ["stateHash", ["request", u32]],
@@ -330,6 +380,10 @@ const TO_DRIVER: Readonly<Record<number, Kind>> = {
   78: ["goodbye", ["code", u16], ["reason", text]],
   80: ["signed", ["request", u32], ["credential", bin(0, 4_096)], ["signature", signature]],
   79: ["resend", ["pairs", packed(handle, declared)]],
+  90: ["readLog", ["request", u32], ["level", oneOf("error", "warn", "info", "debug")], [
+    "since",
+    u32,
+  ]],
 };
 
 /** The body of one frame. */
@@ -355,6 +409,14 @@ export function readMessage(body: Uint8Array, way: "toEngine" | "toDriver", worl
 
 /** The rules between fields. */
 function checkBetween(fields: Readonly<Record<string, unknown>>): void {
+  const { entries, next } = fields as { entries?: number[][]; next?: number };
+  const { readGranted, readRevoked, writeGranted, writeRevoked } = fields as Record<string, number>;
+  if (readGranted !== undefined) {
+    const isBoth = (readGranted & readRevoked!) !== 0 || (writeGranted! & writeRevoked!) !== 0;
+    rule(!isBoth, "NonCanonical", "granted and revoked");
+  }
+  const last = entries?.at(-1)?.[0];
+  if (last !== undefined) rule(last < next!, "OutOfRange", "next");
   const { spawns, spawnIds, spawnOwners, components } = fields as Record<string, unknown[]>;
   if (spawns === undefined) return;
   rule(spawnOwners!.length === spawns.length, "OutOfRange", "one owner a spawn");

@@ -4,6 +4,7 @@ import { assert, assertEquals, assertGreater } from "@std/assert";
 import { encodeToDriver, encodeToEngine } from "../../protocol/engine_codec.ts";
 import type { ToDriver, ToEngine } from "../../protocol/engine_messages.ts";
 import { MAX_MSGPACK_DEPTH } from "../../protocol/limits.ts";
+import type { LogPage } from "../../engine/log_reader.ts";
 import type { ReferenceWorld } from "../../engine/reference_world.ts";
 import { TO_DRIVER_SAMPLES, TO_ENGINE_SAMPLES } from "../support/engine_link_samples.ts";
 import { sampleGrants } from "../support/sample_grants.ts";
@@ -19,8 +20,10 @@ import type { World } from "./world.ts";
 
 const scene = playScene(3);
 const hashes: ReadonlyMap<number, number>[] = [];
+const pages: LogPage[] = [];
 for (const node of [scene.pair.server, ...scene.pair.clients]) {
   node.engine.stateHash().then((answer) => hashes.push(answer));
+  node.engine.readLog({ level: "debug" }).then((page) => pages.push(page));
   node.engine.flush();
 }
 scene.pair.run(200);
@@ -108,6 +111,21 @@ Deno.test("engine link: state hashes are those of the values on the link, as the
   assertGreater(compared, 10);
 });
 
+Deno.test("engine link: entries of the log are those that the engine reads, over a run", async () => {
+  await Promise.resolve();
+  assertEquals(pages.length, ends.length);
+  for (const [i, end] of ends.entries()) {
+    const { entries, next } = end.all("log", "toEngine").at(-1)!.fields;
+    const page = pages[i]!;
+    const held = page.entries.map(({ sequence, code, count, numbers }) =>
+      [sequence, code, count, ...numbers].join()
+    );
+    assertGreater(held.length, 3);
+    assertEquals((entries as number[][]).map(([s, _, ...rest]) => [s, ...rest].join()), held);
+    assertEquals(next, page.next);
+  }
+});
+
 /** A value of which the engine set only some fields: the others are neutral. */
 function wholeValue(of: World, component: number, value: Value | undefined): Value | undefined {
   if (value === undefined) return undefined;
@@ -180,8 +198,8 @@ Deno.test("`readMessage()` reads every kind as the driver writes it, when sample
     }
     assertEquals(Object.keys(read.fields).toSorted(), Object.keys(page).toSorted());
   }
-  assertEquals(kinds.toEngine.size, 25);
-  assertEquals(kinds.toDriver.size, 17);
+  assertEquals(kinds.toEngine.size, 28);
+  assertEquals(kinds.toDriver.size, 19);
 });
 
 Deno.test("`readMessagePack()` refuses longer forms, ext types, maps and what nests too deep, when fed by hand", () => {

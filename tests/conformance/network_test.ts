@@ -234,9 +234,11 @@ for (const seed of SEEDS) {
       }
       for (const peer of peers) assertEquals(known.get(peer), 1, `peer ${peer} plays again`);
       const roles = clientEnd.controlIn.filter((m) => m.kind === "role");
-      const epochs = i === 1 ? [1, 2] : [0, 0];
+      const epochs = i === 1 ? [2, 4] : [0, 0];
       assertEquals(roles.map((m) => m.grantEpoch), epochs);
-      assertEquals(clientEnd.grantEpoch, i === 1 ? 2 : 0);
+      const grants = clientEnd.controlIn.filter((m) => m.kind === "grants");
+      assertEquals(grants.map((m) => m.grantEpoch), i === 1 ? [1, 3] : []);
+      assertEquals(clientEnd.grantEpoch, i === 1 ? 4 : 0);
     }
   });
 }

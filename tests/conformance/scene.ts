@@ -187,6 +187,10 @@ export function playScene(seed: number): Scene {
     if (t === 30) server.engine.remove(thing, "Hint");
     if (t === 40) server.engine.set(blob, "Blob", { data: patterned(30_000, 4) });
     if (t === 45) one.engine.set(upload, "Upload", { data: patterned(9_000, 5) });
+    if (t === 35) {
+      server.engine.revoke(two.engine.peer!, "Everything", { read: ["text", "point"] });
+    }
+    if (t === 65) server.engine.restore(two.engine.peer!, "Everything");
     if (t === 50) server.engine.setRole(two.engine.peer!, "spectator");
     if (t === 55) {
       server.engine.set(server.engine.handleOf(avatars[0]!), "Name", { text: "overridden" });

@@ -112,9 +112,10 @@ export class SnapshotReceiver {
     this.#history = historyTicks(world);
     this.#granted = world.components.map((component) => {
       const { readMasks, writeMasks, ownerReadMask, authority } = component;
+      const { grantableRead, grantableWrite } = component;
       const any = (masks: readonly number[]) => masks.slice(1).reduce((sum, mask) => sum | mask, 0);
-      if (way === "down") return any(readMasks) | ownerReadMask;
-      return authority === "owner" ? any(writeMasks) : 0;
+      if (way === "down") return any(readMasks) | ownerReadMask | grantableRead;
+      return authority === "owner" ? any(writeMasks) | grantableWrite : 0;
     });
   }
 

@@ -36,7 +36,7 @@ function whole(bits: Bits, field: Field): FieldValue {
   }
   if (field.kind === "quat") {
     const index = bits.bits(2);
-    return [index, ...others(bits, field)];
+    return rotation([index, ...others(bits, field)], field);
   }
   const largest = largestLane(field);
   return Array.from({ length: laneCount(field) }, () => {
@@ -44,6 +44,16 @@ function whole(bits: Bits, field: Field): FieldValue {
     rule(lane <= largest, "OutOfRange", `lane ${lane} of ${field.name}`);
     return lane;
   });
+}
+
+/** Lanes of a quaternion, which some rotation must give. */
+function rotation(lanes: readonly number[], field: Field): readonly number[] {
+  const half = 2n ** BigInt(field.bits - 1) - 1n;
+  const squares = lanes.slice(1).map((lane) => (BigInt(lane) - half) ** 2n);
+  const largest = squares.reduce((most, square) => square > most ? square : most);
+  const sum = squares.reduce((total, square) => total + square, largest);
+  rule(sum <= 2n * half * half + 3n * half + 1n, "NonCanonical", `${field.name} is no rotation`);
+  return lanes;
 }
 
 /** The three other components of a quaternion. */
@@ -95,7 +105,7 @@ function changedUnchecked(bits: Bits, field: Field, reference: FieldValue): Fiel
       return value;
     }
     const [index, ...from] = reference as readonly number[];
-    return [index!, ...block(bits, from, field.bits, 2 ** field.bits - 2)];
+    return rotation([index!, ...block(bits, from, field.bits, 2 ** field.bits - 2)], field);
   }
   const isNumber = ["u8", "u16", "u32", "i32", "f32", "vec3"].includes(field.kind);
   const largest = largestLane(field);

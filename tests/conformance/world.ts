@@ -24,6 +24,8 @@ export interface Component extends Layout {
   readonly readMasks: readonly number[];
   readonly writeMasks: readonly number[];
   readonly ownerReadMask: number;
+  readonly grantableRead: number;
+  readonly grantableWrite: number;
   readonly authority: string;
 }
 

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertGreater } from "@std/assert";
 import { SPAWN_COUNT_WAIT_MS } from "../../protocol/limits.ts";
 import type { DenialReport } from "../../protocol/engine_messages.ts";
 import { Rule } from "../../permissions/rule.ts";
+import { setNeutral } from "../../replication/quantise.ts";
 import { createValue } from "../../replication/value.ts";
 import { disagreements } from "../support/agreement.ts";
 import { avatarAt, driverComponents, driverGrants, poseAt } from "../support/driver_world.ts";
@@ -49,7 +50,10 @@ function stage(seed: number) {
 function spawnForged(forged: ForgedState, id: number, components: readonly number[]): void {
   forged.world.spawn(id, forged.sender === undefined ? 0 : peerOf(forged), forged.tick);
   for (const c of components) {
-    forged.world.addComponent(id, c, createValue(forged.grants.components[c]!), forged.tick, 0);
+    const component = forged.grants.components[c]!;
+    const value = createValue(component);
+    setNeutral(component, value);
+    forged.world.addComponent(id, c, value, forged.tick, 0);
   }
 }
 
@@ -114,15 +118,9 @@ Deno.test("ServerCore gives a peer no more entities with a component than its ma
   for (const id of ids) spawnForged(second, id, [BADGE]);
   second.send(300);
   assertEquals(pair.server.core.world.countOwned(other.accepted!.peer), 7);
-  for (const id of ids) {
-    second.world.addComponent(
-      id,
-      AVATAR,
-      createValue(second.grants.components[AVATAR]!),
-      second.tick,
-      0,
-    );
-  }
+  const avatar = createValue(second.grants.components[AVATAR]!);
+  setNeutral(second.grants.components[AVATAR]!, avatar);
+  for (const id of ids) second.world.addComponent(id, AVATAR, avatar, second.tick, 0);
   second.send(300);
   let avatars = 0;
   for (const id of ids) if (pair.server.core.world.hasComponent(id, AVATAR)) avatars += 1;

@@ -13,7 +13,7 @@ import {
 } from "../../protocol/limits.ts";
 import { Prng } from "../../protocol/prng.ts";
 import type { DriverCore } from "../../driver/core.ts";
-import type { Channel } from "../../engine/channels.ts";
+import type { Channel } from "../../engine/channel.ts";
 import type { Connection, Stream } from "../../transport/connection.ts";
 import { avatarAt, driverGrants, poseAt } from "../support/driver_world.ts";
 import { joinBytes } from "../support/hostile_bytes.ts";

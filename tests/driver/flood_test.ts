@@ -6,9 +6,12 @@ import { encodeChannelDatagram, encodePreamble } from "../../protocol/channel_fr
 import { Fault } from "../../protocol/faults.ts";
 import {
   MAX_HALF_JOINED,
-  MAX_PEER_DATAGRAMS_PER_S,
+  MAX_OVER_BUDGET_MS,
   PROTOCOL_VERSION,
+  WORK_BURST_S,
+  WORK_CONTROL,
 } from "../../protocol/limits.ts";
+import { workAllowance } from "../../driver/work_budget.ts";
 import { writeHeader } from "../../protocol/datagram.ts";
 import { Writer } from "../../protocol/writer.ts";
 import { FieldCodec } from "../../replication/field_codec.ts";
@@ -98,12 +101,17 @@ for (const kind of ["valid", "malformed"] as const) {
       { channelId: 2, name: "", payload: new Uint8Array(100) },
       false,
     );
-    let injected = 0;
-    let droppedMs = 0;
+    const { peer } = raw.accepted!;
+    const allowance = workAllowance(GRANTS, GRANTS.defaultRole);
+    let [injected, droppedMs, degradedMs] = [0, 0, 0];
     const before = counters.get("net.datagramsIn");
+    const unreadBefore = counters.get("net.unreadDatagrams");
     const start = honest.pair.network.now;
     const flooded = honest.measure(() =>
-      honest.play(1_000, () => {
+      honest.play(2_500, () => {
+        if (counters.get("peers.degraded") > 0 && degradedMs === 0) {
+          degradedMs = honest.pair.network.now - start;
+        }
         for (let i = 0; i < 100 && hook.isOpen; i++) {
           const good = raw.datagram({ channels: [body] });
           hook.injectDatagram(kind === "valid" ? good : good.subarray(0, good.length - 101));
@@ -113,15 +121,84 @@ for (const kind of ["valid", "malformed"] as const) {
       })
     );
     assertEquals(hook.closes, [Fault.Flood], "it is dropped, once");
+    const unread = counters.get("net.unreadDatagrams") - unreadBefore;
+    const lookedAt = injected - unread;
     assert(counters.get("net.datagramsIn") - before >= injected);
-    assert(injected < allowed(MAX_PEER_DATAGRAMS_PER_S, 1), `${injected} datagrams were looked at`);
-    assert(kind === "malformed" || injected > MAX_PEER_DATAGRAMS_PER_S / 2, "a burst is no flood");
+    assert(lookedAt <= allowance.datagrams * (WORK_BURST_S + droppedMs / 1_000) + 1, `${lookedAt}`);
+    if (kind === "valid") {
+      assert(degradedMs > 0 && degradedMs < droppedMs, `${degradedMs} before ${droppedMs} ms`);
+      assert(droppedMs >= MAX_OVER_BUDGET_MS && droppedMs <= MAX_OVER_BUDGET_MS + 500);
+      assert(unread > lookedAt, "most of it was not even read");
+    } else {
+      assert(droppedMs <= 50, `${droppedMs} ms`);
+    }
     assertEquals(counters.get("net.floodingPeersDropped"), 1);
+    assertEquals(honest.pair.server.engine.peers.includes(peer), false);
     assert(flooded.worstMs <= quiet.worstMs + 1, `${flooded.worstMs} > ${quiet.worstMs} ms`);
-    assert(flooded.count >= quiet.count - 2, `${flooded.count} < ${quiet.count}`);
+    assert(flooded.count >= 2.5 * quiet.count - 4, `${flooded.count} of 2.5 x ${quiet.count}`);
     honest.assertServed(kind);
   });
 }
+
+Deno.test("ServerCore serves a peer again that stops flooding in time, and drops one that goes on by half", () => {
+  const honest = new Honest(11);
+  const { counters } = honest.pair.server.core;
+  const { raw, hook } = intruder(honest.pair);
+  const body = encodeChannelDatagram(
+    { channelId: 2, name: "", payload: new Uint8Array(1) },
+    false,
+  );
+  const flood = () => {
+    for (let i = 0; i < 100 && hook.isOpen; i++) {
+      hook.injectDatagram(raw.datagram({ channels: [body] }));
+    }
+  };
+  honest.play(600, flood);
+  const unread = counters.get("net.unreadDatagrams");
+  assert(unread > 1_000, `${unread}`);
+  honest.play(3_000);
+  assertEquals(counters.get("peers.degraded"), 0);
+  const lost = counters.get("net.unreadDatagrams");
+  const seen = counters.get("net.datagramsIn");
+  honest.play(300, () => hook.injectDatagram(raw.datagram({ channels: [body] })));
+  assertEquals(counters.get("net.unreadDatagrams"), lost, "its datagrams are read again");
+  assert(counters.get("net.datagramsIn") - seen >= 30);
+  assert(hook.isOpen);
+  // On and off in turns is over the allowance as well.
+  for (let turn = 0; turn < 12 && hook.isOpen; turn++) {
+    honest.play(400, flood);
+    honest.play(400);
+  }
+  assertEquals(hook.closes, [Fault.Flood]);
+  honest.assertServed("turns");
+});
+
+Deno.test("ServerCore lets a peer's control stream wait that brings more than its share, and drops it if it goes on", () => {
+  const honest = new Honest(12);
+  const { pair } = honest;
+  const { counters } = pair.server.core;
+  const { raw } = intruder(pair);
+  const before = counters.get("denials");
+  let [sent, droppedMs] = [0, 0];
+  const start = pair.network.now;
+  const payload = askPayload("?");
+  const asked: string[] = [];
+  pair.server.engine.onEvent = (_name, values) => asked.push(String(values.text));
+  honest.play(3_000, () => {
+    for (let i = 0; i < 100 && raw.closed === undefined; i++) {
+      raw.tell({ kind: "event", eventId: 3, from: 0, time: raw.time, stateTicks: 0, payload });
+      sent += 1;
+    }
+    if (raw.closed !== undefined && droppedMs === 0) droppedMs = pair.network.now - start;
+  });
+  assertEquals(raw.closed?.code, Fault.Flood);
+  assert(droppedMs >= MAX_OVER_BUDGET_MS && droppedMs < MAX_OVER_BUDGET_MS + 1_000, `${droppedMs}`);
+  const { units } = workAllowance(GRANTS, GRANTS.defaultRole);
+  const judged = counters.get("denials") - before + asked.length;
+  assert(judged * WORK_CONTROL <= units * (WORK_BURST_S + droppedMs / 1_000) + 100, `${judged}`);
+  assert(judged < sent / 2, `${judged} of ${sent} were looked at`);
+  honest.assertServed("control");
+});
 
 /** The payload of an `Ask` event. */
 function askPayload(text: string): Uint8Array {
@@ -133,50 +210,77 @@ function askPayload(text: string): Uint8Array {
   return writer.finish();
 }
 
-Deno.test("ServerCore never denies or drops a peer at 1.2 times its declared rates in bursts of 0.4 s", () => {
-  const honest = new Honest(2);
-  const { pair } = honest;
-  const { raw } = intruder(pair);
-  const forged = new ForgedState(raw);
-  const { peer, entityIds } = raw.accepted!;
-  const id = entityIds[0]!;
-  const badge = createValue(GRANTS.components[BADGE]!);
-  forged.world.spawn(id, peer, forged.tick);
-  forged.world.addComponent(id, BADGE, badge, forged.tick, 0);
-  forged.send(100);
-  honest.play(500);
-  assert(pair.server.core.world.isAlive(id));
-  const telemetry = encodeChannelDatagram(
-    { channelId: 2, name: "", payload: new Uint8Array(20) },
-    false,
-  );
-  const { counters } = pair.server.core;
-  const before = counters.get("denials");
-  const asked: string[] = [];
-  pair.server.engine.onEvent = (_name, values) => asked.push(String(values.text));
-  let writes = 0;
-  for (let burst = 0; burst < 12; burst++) {
-    // What the rates allow in 0.4 s comes at once.
-    for (let i = 0; i < 20 * 0.4; i++) raw.send(raw.datagram({ channels: [telemetry] }));
-    for (let i = 0; i < 5 * 0.4; i++) {
-      const payload = askPayload("?");
-      raw.tell({ kind: "event", eventId: 3, from: 0, time: raw.time, stateTicks: 0, payload });
+for (const beside of ["nothing", "a flood"] as const) {
+  Deno.test(`ServerCore never denies, degrades or drops a peer at 1.2 times its declared rates in bursts of 0.4 s, with ${beside} beside it`, () => {
+    const honest = new Honest(2);
+    const { pair } = honest;
+    const { raw } = intruder(pair);
+    const forged = new ForgedState(raw);
+    const { peer, entityIds } = raw.accepted!;
+    const id = entityIds[0]!;
+    const badge = createValue(GRANTS.components[BADGE]!);
+    forged.world.spawn(id, peer, forged.tick);
+    forged.world.addComponent(id, BADGE, badge, forged.tick, 0);
+    forged.send(100);
+    honest.play(500);
+    assert(pair.server.core.world.isAlive(id));
+    const telemetry = encodeChannelDatagram(
+      { channelId: 2, name: "", payload: new Uint8Array(20) },
+      false,
+    );
+    const { counters } = pair.server.core;
+    let denied = 0;
+    let messages = 0;
+    const asked: string[] = [];
+    pair.server.engine.onDenied = (report) => {
+      if (report.peer === peer) denied += report.count;
+    };
+    pair.server.engine.onEvent = (_name, values, { from }) => {
+      if (from === peer) asked.push(String(values.text));
+    };
+    pair.server.engine.onChannel = (channel) => {
+      if (channel.peer === peer) channel.onMessage = () => messages += 1;
+    };
+    // The attacker comes back as soon as it is dropped.
+    let attacker = beside === "nothing" ? undefined : intruder(pair);
+    let drops = 0;
+    const attack = () => {
+      if (attacker === undefined) return;
+      if (!attacker.hook.isOpen) {
+        drops += 1;
+        attacker = intruder(pair);
+      }
+      for (let i = 0; i < 100; i++) {
+        attacker.hook.injectDatagram(attacker.raw.datagram({ channels: [telemetry] }));
+      }
+    };
+    let writes = 0;
+    for (let burst = 0; burst < 12; burst++) {
+      // What the rates allow in 0.4 s comes at once.
+      for (let i = 0; i < 20 * 0.4; i++) raw.send(raw.datagram({ channels: [telemetry] }));
+      for (let i = 0; i < 5 * 0.4; i++) {
+        const payload = askPayload("?");
+        raw.tell({ kind: "event", eventId: 3, from: 0, time: raw.time, stateTicks: 0, payload });
+      }
+      for (let i = 0; i < 30 * 0.4; i++) {
+        writes += 1;
+        badge.lanes[0] = writes % 10;
+        forged.world.write(id, BADGE, 1, badge, forged.tick, raw.time);
+        forged.send(0.1);
+      }
+      // And the next burst so soon that it is 1.2 times the rate.
+      honest.play(400 / 1.2, attack);
     }
-    for (let i = 0; i < 30 * 0.4; i++) {
-      writes += 1;
-      badge.lanes[0] = writes % 10;
-      forged.world.write(id, BADGE, 1, badge, forged.tick, raw.time);
-      forged.send(0.1);
-    }
-    // And the next burst so soon that it is 1.2 times the rate.
-    honest.play(400 / 1.2);
-  }
-  honest.play(300);
-  assertEquals(counters.get("denials") - before, 0);
-  assertEquals(asked.length, 24);
-  assertEquals(raw.closed, undefined);
-  honest.assertServed("bursts");
-});
+    attacker?.raw.bye();
+    honest.play(2_500);
+    assertEquals(denied, 0);
+    assertEquals([asked.length, messages], [24, 12 * 8], "nothing of it was left unread");
+    assertEquals(raw.closed, undefined);
+    if (beside === "nothing") assertEquals(counters.get("net.unreadDatagrams"), 0);
+    else assert(drops >= 2 && counters.get("net.unreadDatagrams") > 10_000, `${drops} drops`);
+    honest.assertServed("bursts");
+  });
+}
 
 Deno.test("ServerCore bounds half-open connections, refuses the rest with a code, and lets joiners in again", () => {
   const honest = new Honest(3);
@@ -198,6 +302,42 @@ Deno.test("ServerCore bounds half-open connections, refuses the rest with a code
   late.engine.spawn(avatarAt(2));
   late.engine.flush();
   honest.assertServed("half-open");
+});
+
+Deno.test("ServerCore lets newcomers in at once, though silent connections hold every place", () => {
+  const honest = new Honest(13);
+  const { pair } = honest;
+  const { core } = pair.server;
+  const silent = Array.from({ length: MAX_HALF_JOINED }, () => new RawPeer(pair));
+  pair.run(100);
+  assertEquals(core.usage.strangers, MAX_HALF_JOINED);
+  const start = pair.network.now;
+  const late = Array.from({ length: 3 }, () => {
+    const client = pair.addClient();
+    client.start();
+    return client;
+  });
+  pair.until("they are in", () => late.every((client) => client.core.isJoined));
+  assert(pair.network.now - start < 1_000, `${pair.network.now - start} ms`);
+  pair.run(100);
+  const ended = silent.filter(({ closed }) => closed !== undefined);
+  assertEquals(ended.map(({ closed }) => closed!.code), [
+    CloseCode.Full,
+    CloseCode.Full,
+    CloseCode.Full,
+  ]);
+  assertEquals(ended, silent.slice(0, 3), "the oldest have yielded");
+  assertEquals(core.counters.get("join.displaced"), 3);
+  for (const [i, { engine }] of late.entries()) {
+    engine.spawn(avatarAt(2 + i));
+    engine.flush();
+  }
+  // Those that go on coming silently do not add up either.
+  honest.play(1_000, () => {
+    for (let i = 0; i < 3; i++) new RawPeer(pair);
+    assert(core.usage.strangers <= MAX_HALF_JOINED);
+  });
+  honest.assertServed("silent connections");
 });
 
 Deno.test("ServerCore holds and says little about a peer that names every entity there could be", () => {

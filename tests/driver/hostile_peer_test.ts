@@ -314,6 +314,7 @@ Deno.test("a client's core outlives a server whose timeline jumps to its end", (
       authority: 0,
       time,
       entityIds: [5, 6, 7],
+      adjustments: [],
     })));
     scene.play(3_000);
     assertEquals(hostile.core.exit, undefined);

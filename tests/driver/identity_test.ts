@@ -1,7 +1,11 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { CloseCode } from "../../protocol/close_codes.ts";
 import { encodeControlFrame } from "../../protocol/control_frames.ts";
-import { encodeControl, type ProofMessage } from "../../protocol/control_messages.ts";
+import {
+  type ControlMessage,
+  encodeControl,
+  type ProofMessage,
+} from "../../protocol/control_messages.ts";
 import { Fault } from "../../protocol/faults.ts";
 import {
   JOIN_TIMEOUT_MS,
@@ -342,6 +346,77 @@ Deno.test("ServerCore sends a stranger no more than it sent, whatever that was",
     pair.run(1);
   }
   assertEquals(pair.server.core.counters.get("join.accepted"), 0);
+});
+
+/** A way to fail at the door: what is said, one message after the other. */
+type Failing = readonly [what: string, ...says: ((peer: RawPeer) => ControlMessage)[]];
+
+const JOIN: ControlMessage = {
+  kind: "join",
+  protocolVersion: PROTOCOL_VERSION,
+  schemaHash: Uint8Array.fromHex(CLOSED.schemaHash),
+  credential: "token",
+  resume: undefined,
+};
+
+const FAILING: readonly Failing[] = [
+  ["nothing"],
+  ["another version", () => ({ ...JOIN, protocolVersion: 99 })],
+  ["another world", () => ({ ...JOIN, schemaHash: new Uint8Array(32) })],
+  ["no token", () => ({ ...JOIN, credential: "none" })],
+  ["a guessed secret", () => ({ ...JOIN, resume: { peer: 1, secret: new Uint8Array(32) } })],
+  ["no proof", () => JOIN],
+  [
+    "no join first",
+    () => ({ kind: "proof", token: tokenBytes("x"), signature: new Uint8Array(64).fill(9) }),
+  ],
+  ["a second join", () => JOIN, () => JOIN],
+  ["a goodbye", () => JOIN, () => ({ kind: "bye", code: 0, reason: "" })],
+  ["no token in the proof", () => JOIN, (peer) => proofOf(peer, "x")],
+  ["a foreign issuer's token", () => JOIN, (peer) => proofOf(peer, tokenOf(THIEF, HOLDER))],
+  [
+    "an expired token",
+    () => JOIN,
+    (peer) => proofOf(peer, ticket({ claims: { iat: ISSUED_S - 600, exp: ISSUED_S - 60 } })),
+  ],
+  ["a stolen token", () => JOIN, (peer) => proofOf(peer, ticket(), THIEF)],
+  ["two proofs", () => JOIN, (peer) => proofOf(peer, "x"), (peer) => proofOf(peer, ticket())],
+];
+
+Deno.test("ServerCore never has sent a stranger more than it got, at any step of any way to fail", () => {
+  let challenges = 0;
+  for (const [what, ...says] of FAILING) {
+    // In one piece each, and cut short by silence within each message.
+    for (const share of [1, 0.99, 0.5, 0]) {
+      const pair = serverOf();
+      const peer = new RawPeer(pair);
+      let got = 0;
+      const settle = (ms: number) => {
+        pair.run(ms);
+        const out = peer.bytesFromServer + (peer.closed?.reason.length ?? 0);
+        assert(out <= got, `${what}, ${share}: ${out} for ${got}`);
+      };
+      says.forEach((say, i) => {
+        if (peer.closed !== undefined) return;
+        const frame = encodeControlFrame(encodeControl(say(peer)));
+        const end = i === says.length - 1 ? Math.floor(frame.length * share) : frame.length;
+        const step = Math.max(1, Math.floor(end / 7));
+        for (let at = 0; at < end; at += step) {
+          const bytes = frame.subarray(at, Math.min(end, at + step));
+          got += bytes.length;
+          peer.control.write(bytes);
+          settle(i === says.length - 1 ? 3 : 15);
+        }
+        settle(80);
+      });
+      challenges += peer.of("challenge").length;
+      settle(JOIN_TIMEOUT_MS + 100);
+      assert(peer.closed !== undefined, `${what}: it is ended in time`);
+      assertEquals([peer.accepted, peer.datagrams.length], [undefined, 0], what);
+      assertEquals(pair.server.core.usage.strangers, 0, what);
+    }
+  }
+  assert(challenges >= 20, `${challenges}`);
 });
 
 Deno.test("ServerCore tells a whole join why it is refused, and a silent connection nothing", () => {

@@ -161,6 +161,8 @@ Deno.test("ServerCore takes each resume secret once and gives a new one with eac
   assertEquals(first.closed?.code, CloseCode.Replaced);
   assertEquals([second.accepted!.peer, second.accepted!.resumed], [peer, true]);
   assertNotEquals(second.accepted!.resumeSecret, resumeSecret);
+  second.send(second.datagram({}));
+  pair.run(100);
   const replay = new RawPeer(pair).join({ resume: { peer, secret: resumeSecret.slice() } });
   pair.run(100);
   assertEquals(replay.accepted, undefined);

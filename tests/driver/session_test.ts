@@ -165,8 +165,9 @@ Deno.test("ServerCore bounds connections that have not joined, and goes on servi
   const idle = Array.from({ length: MAX_HALF_JOINED }, () => new RawPeer(pair));
   const over = new RawPeer(pair);
   pair.run(200);
-  assertEquals(over.closed?.code, CloseCode.Full);
-  assert(idle.every((raw) => raw.closed === undefined));
+  assertEquals(over.closed, undefined, "who comes last is let in");
+  assertEquals(idle[0]!.closed?.code, CloseCode.Full, "the oldest makes room");
+  assert(idle.slice(1).every((raw) => raw.closed === undefined));
   pair.clients[0]!.engine.spawn(avatarAt(0));
   settle(pair);
   assertEquals(pair.server.world.size, 1);

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Channel } from "../../engine/channels.ts";
+import type { Channel } from "../../engine/channel.ts";
 import { CHANNEL_PIECE_BYTES, CHANNEL_WINDOW_BYTES } from "../../protocol/limits.ts";
 import { LinkBed } from "../support/fake_driver.ts";
 

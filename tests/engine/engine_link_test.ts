@@ -8,8 +8,11 @@ import { encodeFrame } from "../../protocol/frame_buffer.ts";
 import {
   ENGINE_HEARTBEAT_MS,
   ENGINE_TIMEOUT_MS,
+  GREETING_TIMEOUT_MS,
   RESYNC_CONFIRM_MS,
 } from "../../protocol/limits.ts";
+import type { ViolationInfo } from "../../engine/mod.ts";
+import type { FieldCheck } from "../../permissions/grants.ts";
 import { TO_ENGINE_SAMPLES } from "../support/engine_link_samples.ts";
 import {
   batchOf,
@@ -185,6 +188,31 @@ Deno.test("EngineLink pings, answers pings, and gives up a driver that is silent
   bed.pass(200);
   assertEquals(bed.takeLog(), ["lost nothing was heard for too long"]);
   assert(bed.link.wantsClose);
+});
+
+Deno.test("EngineLink gives up a driver that does not greet in time, whatever bytes it sends, and takes the next", () => {
+  const bed = new LinkBed("client");
+  const dribble = (send: () => void) => {
+    const until = bed.nowMs + GREETING_TIMEOUT_MS + 200;
+    while (bed.nowMs < until && !bed.link.wantsClose) {
+      send();
+      bed.pass(100);
+    }
+    assert(bed.link.wantsClose);
+    assert(bed.nowMs >= until - 300, "no sooner than it may");
+    bed.link.handleClosed();
+  };
+  bed.connect();
+  dribble(() => bed.say({ kind: "ping", time: 1 }));
+  bed.connect();
+  bed.sayBytes(Uint8Array.of(255, 0, 0, 0));
+  dribble(() => bed.sayBytes(Uint8Array.of(1)));
+  bed.connect();
+  bed.join(5);
+  assert(bed.link.isJoined);
+  // Welcomed late in its time, it has the whole time of a greeted one again.
+  bed.pass(GREETING_TIMEOUT_MS - 100);
+  assert(bed.link.isJoined);
 });
 
 Deno.test("EngineLink does not blame the driver for time in which the engine itself stood still", () => {
@@ -469,6 +497,76 @@ Deno.test("denials of driver and remote are told; none can pretend to be the eng
     "denied remote range component 2 f1 h1 p5 x3",
     "denied driver range component 2 f1 h1 p5 x3",
   ]);
+});
+
+Deno.test("broken checks are told by name to a server's engine, and only those that its own table has", () => {
+  const checks: FieldCheck[] = [{
+    field: 0,
+    min: [],
+    max: [],
+    maxStep: 0,
+    maxSpeed: 8,
+    maxAcceleration: 0,
+    rateHz: 0,
+    exemptRoles: 0,
+    action: "clamp",
+  }];
+  const sample = new LinkBed("server").grants;
+  const judged = sample.components[0]!;
+  const grants = {
+    ...sample,
+    components: sample.components.map((one) => one === judged ? { ...one, checks } : one),
+  };
+  const report = {
+    kind: "violation",
+    peer: 6,
+    handle: 0,
+    componentId: judged.id,
+    field: 0,
+    check: "speed",
+    measured: 80,
+    limit: 8,
+    action: "clamp",
+    count: 4,
+  } as const;
+  const open = (role: "server" | "client") => {
+    const bed = new LinkBed(role, { grants });
+    const heard: ViolationInfo[] = [];
+    bed.link.onViolation = (one) => heard.push(one);
+    bed.join(role === "server" ? 0 : 5);
+    return { bed, heard };
+  };
+  const { bed, heard } = open("server");
+  bed.say(report);
+  assertEquals(heard, [{
+    peer: 6,
+    handle: 0,
+    component: judged.name,
+    field: judged.fields[0]!.name,
+    check: "speed",
+    measured: 80,
+    limit: 8,
+    action: "clamp",
+    count: 4,
+  }]);
+  // A driver that floods is not heard to its end.
+  for (let i = 0; i < 1_000; i++) bed.say(report);
+  assert(heard.length < 500);
+  assert(bed.link.stats.reportsDropped > 0);
+  assert(bed.link.isJoined);
+  const wrong = [
+    { ...report, field: 1 },
+    { ...report, componentId: sample.components[1]!.id },
+    { ...report, componentId: 16_000 },
+  ];
+  for (const message of wrong) {
+    const { bed, heard } = open("server");
+    bed.say(message);
+    assertEquals([bed.link.isJoined, heard.length], [false, 0]);
+  }
+  const client = open("client");
+  client.bed.say(report);
+  assertEquals([client.bed.link.isJoined, client.heard.length], [false, 0]);
 });
 
 Deno.test("close() says goodbye and takes no other driver", () => {

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import type { IdentityTools } from "../../engine/identity_check.ts";
 import type { ToEngine } from "../../protocol/engine_messages.ts";
 import { encodeJoinProof } from "../../session/join_proof.ts";
@@ -26,9 +26,10 @@ const TOOLS: IdentityTools = {
 const SPECTATOR = 2;
 
 /** A server's engine whose driver has joined, in a world that takes the issuer's tokens. */
-function serverBed(tools: IdentityTools | undefined = TOOLS): LinkBed {
-  const grants = { ...LINK_GRANTS, identity: { anonymous: false, issuers: [ISSUER.x] } };
-  const bed = new LinkBed("server", { grants, identityTools: tools });
+function serverBed(options: { anonymous?: boolean; nonces?: Uint8Array } = {}): LinkBed {
+  const { anonymous = true, nonces } = options;
+  const grants = { ...LINK_GRANTS, identity: { anonymous, issuers: [ISSUER.x] } };
+  const bed = new LinkBed("server", { grants, identityTools: TOOLS, nonces });
   bed.link.onIdentity = (peer, { subject, key, role }) => {
     assertEquals(key, HOLDER.publicKey);
     bed.log.push(`${peer} is ${subject}, a ${role}`);
@@ -117,6 +118,52 @@ Deno.test("EngineLink takes a token once, when its driver shows it for another p
   assertEquals(seen(joins(bed, 7)), ["player 7 player"]);
   bed.say(shown(bed, 8, { claims: { jti: "another" } }));
   assertEquals(joins(bed, 8).at(-1), "player 8 spectator");
+});
+
+Deno.test("EngineLink sees nobody who has proven nothing, where all must, and has the driver remove it", () => {
+  const bed = serverBed({ anonymous: false });
+  assertEquals(seen(joins(bed, 5)), []);
+  assertEquals(bed.link.peers, []);
+  assertEquals(bed.heardOf("kick").map(({ peer }) => peer), [5]);
+  bed.say(shown(bed, 6));
+  assertEquals(joins(bed, 6).at(-1), "player 6 spectator");
+  // Also when another driver says that it is still there.
+  bed.hangUp();
+  bed.join(0, { resumed: true });
+  bed.takeLog();
+  bed.say({ kind: "peerJoin", peer: 6, roleId: SPECTATOR, resumed: true });
+  assertEquals(bed.link.peers, [6]);
+  assertEquals(bed.heardOf("kick"), []);
+});
+
+Deno.test("EngineLink refuses a token used before it began, when it was given `usedNonces` of then", () => {
+  const first = serverBed();
+  first.say(shown(first, 5));
+  joins(first, 5);
+  const saved = first.link.usedNonces;
+  assertEquals(saved.length, 20);
+  // The same token again, before an engine that knows nothing and one that was told.
+  const forgetful = serverBed();
+  forgetful.say(shown(forgetful, 5));
+  assertEquals(seen(joins(forgetful, 5)), ["player 5 spectator"]);
+  const second = serverBed({ nonces: saved });
+  second.say(shown(second, 5));
+  assertEquals(seen(joins(second, 5)), ["player 5 player"]);
+  assertEquals(second.link.usedNonces, saved);
+  // And its first driver hears of it in the welcome.
+  assertEquals(second.heardOf("welcome")[0]!.nonces, saved);
+  assertThrows(() => serverBed({ nonces: saved.slice(1) }), RangeError, "usedNonces");
+});
+
+Deno.test("EngineLink keeps of a driver's nonces those of tokens that it saw, and counts the others", () => {
+  const bed = serverBed();
+  bed.say(shown(bed, 5));
+  const kept = bed.link.usedNonces;
+  bed.say({ kind: "nonces", used: kept });
+  assertEquals(bed.link.stats.denials, 0);
+  bed.say({ kind: "nonces", used: new Uint8Array(200).fill(0xff) });
+  assertEquals(bed.link.usedNonces, kept);
+  assertEquals(bed.link.denialTotals.get("role peer 0"), 1);
 });
 
 Deno.test("EngineLink believes no change of identity, when the peer is here already", () => {

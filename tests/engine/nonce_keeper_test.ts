@@ -26,7 +26,7 @@ Deno.test("`NonceKeeper` gives back what it was given, each once", () => {
 });
 
 Deno.test("`NonceKeeper` drops those that end first, when there are too many", () => {
-  const keeper = new NonceKeeper(3);
+  const keeper = new NonceKeeper(undefined, 3);
   for (const [n, end] of [[1, 500], [2, 300], [3, 400], [4, 600], [5, 100]] as const) {
     keeper.add(record(n, end));
   }
@@ -34,11 +34,24 @@ Deno.test("`NonceKeeper` drops those that end first, when there are too many", (
   assertEquals(keeper.size, 3);
 });
 
+Deno.test("`NonceKeeper` keeps what the engine saw itself, when a driver reports any number of others", () => {
+  const keeper = new NonceKeeper(record(1, 100), 16);
+  keeper.addProven(record(2, 50));
+  for (let n = 3; n < 100; n++) keeper.add(record(n, 10_000));
+  keeper.add(record(2, 1));
+  const kept = numbersOf(keeper.records());
+  assertEquals(kept.length, 16);
+  assertEquals([kept.includes(1), kept.includes(2), keeper.size], [true, true, 16]);
+  // Among those it saw, the ones that end first go first.
+  for (let n = 200; n < 216; n++) keeper.addProven(record(n, 60));
+  assertEquals(numbersOf(keeper.records()).filter((n) => n <= 2), [1]);
+});
+
 Deno.test("a driver that restores what a `NonceKeeper` kept knows all that the one before it knew", () => {
   const use = fc.record({ lifeS: fc.integer({ min: 1, max: 50 }), passS: fc.nat(15) });
   fc.assert(
     fc.property(fc.array(use, { maxLength: 60 }), (uses) => {
-      const keeper = new NonceKeeper(5);
+      const keeper = new NonceKeeper(undefined, 5);
       const first = new UsedNonces(5);
       const taken: [number, number][] = [];
       let nowS = 1_000;

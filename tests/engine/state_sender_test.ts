@@ -199,6 +199,7 @@ Deno.test("despawn() is for owners and the holder of authority alone", () => {
   assert(client.world.has(REMOTE));
   const server = new LinkBed("server");
   server.join(0);
+  server.say({ kind: "peerJoin", peer: 6, roleId: 1, resumed: false });
   server.say(spawnBatch(server.grants, REMOTE, 70, 6, { Name: {} }));
   assert(server.link.despawn(REMOTE));
   server.flush();

@@ -189,6 +189,14 @@ export const PROCESS_ATTEMPTS: readonly Attempt[] = [
       toldDone(inWorker(tell(`Deno.readFile(${JSON.stringify(`${t.folder}/secret.txt`)})`))),
   },
   {
+    does: "reading a file from a worker whose code is in its address",
+    run: (t) => {
+      const code = tell(`Deno.readFile(${JSON.stringify(`${t.folder}/secret.txt`)})`);
+      const url = `data:text/javascript,${encodeURIComponent(code)}`;
+      return toldDone(postOf(new Worker(url, { type: "module" })));
+    },
+  },
+  {
     does: "connecting from a worker made in memory",
     run: (t) =>
       toldDone(

@@ -21,10 +21,15 @@ const targets = JSON.parse(
   Deno.readTextFileSync(manifestFile!).split("\n")[0]!.slice(2),
 ) as Targets;
 
-// A refused attempt may leave a promise behind that nobody asked for; the driver's own failures are seen in its exit code.
+// A refused attempt may leave a promise behind that nobody asked for, or fail late; the driver passes over what somebody took care of, and its
+// own failures are seen in its exit code.
 addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
   console.error(`unhandled: ${event.reason}`);
+});
+addEventListener("error", (event) => {
+  event.preventDefault();
+  console.error(`uncaught: ${event.message}`);
 });
 
 if (Deno.permissions.querySync({ name: "run" }).state === "granted") {

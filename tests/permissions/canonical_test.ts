@@ -53,7 +53,7 @@ Deno.test("schemaHash() of the demo room is pinned, and equal for server and cli
   assertEquals(schemaHash(client.world, sha256), schemaHash(server.world, sha256));
   assertEquals(
     schemaHash(server.world, sha256),
-    "8418f2e7c8626f5868bfaca10e000f2fb6da38c851f235fc055691129d4290dd",
+    "d0b71b1531074031105b9959b5298672faa420db3a84425a178f2590058b101b",
   );
 });
 

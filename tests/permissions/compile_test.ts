@@ -1,7 +1,12 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertNotEquals } from "@std/assert";
 import fc from "fast-check";
 import { bitsFor, stepsOf } from "../../permissions/layout.ts";
-import { compiled, manifestArbitrary, smallManifest } from "../support/manifest_samples.ts";
+import {
+  compiled,
+  type Loose,
+  manifestArbitrary,
+  smallManifest,
+} from "../support/manifest_samples.ts";
 
 Deno.test("compileGrants() lays fields out in declared order without padding", () => {
   const value = smallManifest();
@@ -222,4 +227,28 @@ Deno.test("compileGrants() narrows a field to a role that inherits the component
   value.world.components[0].read = ["player"];
   value.world.components[0].fields.rotation.read = ["guest"];
   assertEquals(compiled(value).components[0]!.readMasks, [3, 1, 3]);
+});
+
+Deno.test("compileGrants() turns what is grantable into masks: nothing where it is left out, all for true", () => {
+  const masks = (grantable: unknown) => {
+    const value = smallManifest();
+    if (grantable !== undefined) value.world.components[0].grantable = grantable;
+    const { grantableRead, grantableWrite } = compiled(value).components[0]!;
+    return [grantableRead, grantableWrite];
+  };
+  const all = compiled(smallManifest()).components[0]!.allFields;
+  assertEquals(masks(undefined), [0, 0]);
+  assertEquals(masks({ read: true }), [all, 0]);
+  assertEquals(masks({ read: ["rotation"], write: ["position", "rotation"] }), [2, 3]);
+  // It is part of the world that both ends have to share; a world without it is the one it was.
+  const hash = (change: (m: Loose) => void) => {
+    const value = smallManifest();
+    change(value);
+    return compiled(value).schemaHash;
+  };
+  const plain = hash(() => {});
+  const read = hash((m) => m.world.components[0].grantable = { read: ["rotation", "position"] });
+  const turned = hash((m) => m.world.components[0].grantable = { read: ["position", "rotation"] });
+  assertEquals(read, turned);
+  assertNotEquals(read, plain);
 });

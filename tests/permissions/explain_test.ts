@@ -96,6 +96,30 @@ Deno.test("explain() tells authority, the server's rights, and what this host ta
   assertStringIncludes(answersOf(value, "rotation", "player")["write own"]!, "authority: ");
 });
 
+Deno.test("explain() says what the server's engine may grant to single peers, where the role has no right", () => {
+  const value = smallManifest();
+  value.world.components[0].read = [];
+  value.world.components[0].write = ["player"];
+  value.world.components[0].grantable = { read: ["rotation"], write: true };
+  const body = "world.components[0]";
+  const guest = answersOf(value, "rotation", "guest");
+  const granted = (key: string) =>
+    `${body}.grantable.${key} lets the server's engine grant it to single peers`;
+  assertEquals(
+    guest["read other"],
+    `role: ${body}.read names nobody but the server; ${granted("read")}`,
+  );
+  assertEquals(
+    guest["write own"],
+    `role: ${body}.write names only "player"; ${granted("write")}`,
+  );
+  // Nobody writes what belongs to others, and what is not named is not grantable.
+  assertEquals(guest["write other"]!.includes("grantable"), false);
+  assertEquals(answersOf(value, "position", "guest")["read own"]!.includes("grantable"), false);
+  // A right that the role has needs no grant.
+  assertEquals(answersOf(value, "rotation", "player")["write own"]!.includes("grantable"), false);
+});
+
 Deno.test("explain() suggests what was meant, when a name is none", () => {
   const value = smallManifest();
   const message = (component: string, field: string | undefined, role: string) => {

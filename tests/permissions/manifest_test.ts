@@ -32,6 +32,37 @@ function mistakesOf(text: string): readonly Mistake[] {
 
 /** `[what is wrong, how to break the small manifest, path, part of the advice]`; each gives exactly one mistake. */
 const BROKEN: readonly (readonly [string, (m: Loose) => unknown, string, string])[] = [
+  [
+    "a field to be granted that is none",
+    (m) => m.world.components[0].grantable = { read: ["positon"] },
+    "world.components[0].grantable.read[0]",
+    'did you mean "position"',
+  ],
+  [
+    "a field to be granted that is listed twice",
+    (m) => m.world.components[0].grantable = { write: ["position", "position"] },
+    "world.components[0].grantable.write[1]",
+    "listed twice",
+  ],
+  [
+    "nothing to be granted",
+    (m) => m.world.components[0].grantable = {},
+    "world.components[0].grantable",
+    "names nothing",
+  ],
+  [
+    "writing to be granted of what only the server writes",
+    (m) => {
+      const { id: _, name: __, spawn: ___, ...rest } = m.world.components[0];
+      m.world.components.push({ ...rest, id: 77, name: "Other", authority: "server" });
+      delete m.world.components[1].write;
+      delete m.world.components[1].position;
+      delete m.world.components[1].interestRadius;
+      m.world.components[1].grantable = { write: true };
+    },
+    "world.components[1].grantable.write",
+    'authority "owner"',
+  ],
   ["an unknown key of the document", (m) => m.hots = 1, "hots", 'did you mean "host"'],
   ["no world", (m) => delete m.world, "world", "missing"],
   ["no host", (m) => delete m.host, "host", "missing"],
@@ -570,7 +601,7 @@ Deno.test("parseManifest() fills defaults in", () => {
   assertEquals(world.voice?.maxFrameBytes, 400);
   assertEquals(world.events[0]?.late, "deliver");
   assertEquals(host.limits.peerBytesPerSecond, 256_000);
-  assertEquals(host.privacy.retentionSeconds, 60);
+  assertEquals(host.privacy, { retentionSeconds: 60, logLevel: "info" });
 });
 
 Deno.test("parseManifest() allows no frame or message that the smallest datagram cannot hold whole", () => {

@@ -62,3 +62,18 @@ Deno.test("summarize() of an empty world says so", () => {
     assertStringIncludes(text, part);
   }
 });
+
+Deno.test("summarize() lists what a sealed driver may take instead, when the host names any", () => {
+  const value = smallManifest();
+  assertEquals(lines(value).filter((one) => one.includes("instead")), []);
+  value.host.certificate = { certFile: "c.pem", keyFile: "k.pem" };
+  value.host.overridable = { engineSocket: ["/run/b.sock", "/run/b.sock"], keyFile: ["k2.pem"] };
+  const all = lines(value);
+  const at = all.findIndex((one) => one === "A sealed driver may take instead");
+  assertEquals(all.slice(at + 1, at + 5).map((one) => one.replace(/ +/g, " ").trim()), [
+    "key path",
+    "engineSocket /run/b.sock",
+    "keyFile k2.pem",
+    "",
+  ]);
+});

@@ -40,8 +40,8 @@ function richManifest(): Loose {
     maxBytes: 500,
   });
   world.resumeMs = 1000;
-  host.limits = { peerBytesPerSecond: 10_000, heapMb: 64 };
-  host.privacy = { retentionSeconds: 10 };
+  host.limits = { peerBytesPerSecond: 10_000, heapMb: 64, memoryMb: 512 };
+  host.privacy = { retentionSeconds: 10, logLevel: "warn" };
   host.deny = {
     components: { Body: { send: ["mood", "name"], receive: true } },
     events: { Wave: { send: true } },
@@ -212,9 +212,18 @@ const CHANGES: readonly Change[] = [
   ],
   [["host: script heap, MB, 65, was 64"], (m) => m.host.limits.heapMb = 65],
   [["host: script heap, MB, the runtime's own, was 64"], (m) => delete m.host.limits.heapMb],
+  [["host: resident memory, MB, 513, was 512"], (m) => m.host.limits.memoryMb = 513],
+  [
+    ["host: resident memory, MB, as its world may need, was 512"],
+    (m) => delete m.host.limits.memoryMb,
+  ],
   [
     ["host: seconds that log entries are kept 11, was 10"],
     (m) => m.host.privacy.retentionSeconds = 11,
+  ],
+  [
+    ["host: log entries down to level debug, was warn"],
+    (m) => m.host.privacy.logLevel = "debug",
   ],
   [["host: listens on 0.0.0.0:4433"], (m) => m.host.listen = "0.0.0.0:4433", [
     "host: listens on 127.0.0.1:4433",
@@ -387,13 +396,74 @@ Deno.test("addedRights() of any two manifests names exactly the reads and writes
   );
 });
 
+Deno.test("addedRights() tells each check that is loosened or gone, and none that is stricter or new", () => {
+  const start = () => {
+    const value = smallManifest();
+    value.world.roles.push({ id: 3, name: "judge" });
+    const body = value.world.components[0];
+    body.write = ["player", "judge"];
+    body.checks = {
+      position: {
+        bounds: { min: [-5, -5, -5], max: [5, 5, 5] },
+        maxSpeed: 8,
+        maxAcceleration: 60,
+        maxStep: 2,
+        rateHz: 20,
+      },
+    };
+    return value;
+  };
+  const at = "component Body, field position:";
+  const position = (m: Loose) => m.world.components[0].checks.position;
+  const changes: readonly (readonly [string[], (m: Loose) => unknown])[] = [
+    [[`${at} checked speed 9, was 8`], (m) => position(m).maxSpeed = 9],
+    [[`${at} checked speed without limit, was 8`], (m) => delete position(m).maxSpeed],
+    [[`${at} checked acceleration 61, was 60`], (m) => position(m).maxAcceleration = 61],
+    [[`${at} checked step 3, was 2`], (m) => position(m).maxStep = 3],
+    [[`${at} checked changes a second 21, was 20`], (m) => position(m).rateHz = 21],
+    [[`${at} checked smallest value of y -6, was -5`], (m) => position(m).bounds.min[1] = -6],
+    [[`${at} checked largest value of z 6, was 5`], (m) => position(m).bounds.max[2] = 6],
+    [[`${at} if a check is violated, clamp, was reject`], (m) => position(m).onViolation = "clamp"],
+    [
+      [`${at} if a check is violated, report, was reject`],
+      (m) => position(m).onViolation = "report",
+    ],
+    [[`${at} not judged of judge`], (m) => position(m).exempt = ["judge"]],
+    [[
+      `${at} checked speed without limit, was 8`,
+      `${at} checked acceleration without limit, was 60`,
+      `${at} checked step without limit, was 2`,
+      `${at} checked changes a second without limit, was 20`,
+      ...["x", "y", "z"].flatMap((axis) => [
+        `${at} checked smallest value of ${axis} without limit, was -5`,
+        `${at} checked largest value of ${axis} without limit, was 5`,
+      ]),
+    ], (m) => m.world.components[0].checks = {}],
+    [[], (m) => m.world.components[0].checks.rotation = { maxSpeed: 3, exempt: ["judge"] }],
+  ];
+  for (const [lines, change] of changes) {
+    assertEquals(added(start, change), lines);
+    const changed = start();
+    change(changed);
+    if (lines.length > 0) assertEquals(addedRights(both(changed), both(start())), []);
+  }
+  // What nobody but the server writes is not judged either way.
+  assertEquals(
+    added(start, (m) => {
+      m.world.components[0].fields.position.write = [];
+      m.world.components[0].checks = {};
+    }),
+    [],
+  );
+});
+
 /** Everything that a manifest compiles to, and where it is compared. A key that is missing here may let a right be added unseen. */
 const COMPARED: Readonly<Record<string, readonly string[]>> = {
   grants:
     "tickHz historyMs maxEntities maxPeers maxEntitiesPerPeer resumeMs roles defaultRole components events channels voice identity peerBytesPerSecond"
       .split(" "),
   component:
-    "name fields authority readMasks ownerReadMask writeMasks spawnRoles spawnMax rateHz interestRadius positionField hostSendMask hostReceiveMask"
+    "name fields authority readMasks ownerReadMask writeMasks grantableRead grantableWrite spawnRoles spawnMax rateHz interestRadius positionField hostSendMask hostReceiveMask checks"
       .split(" "),
   field: "name kind min max precision bits maxBytes values".split(" "),
   event: "name fields sendRoles receiveRoles rateHz late waitMs hostSend hostReceive".split(" "),
@@ -403,8 +473,8 @@ const COMPARED: Readonly<Record<string, readonly string[]>> = {
   voice: "speakRoles hearRoles range maxFrameBytes rateHz hostSend hostReceive".split(" "),
   host: "role engineSocket listen connect certificate pin caFile overridable limits privacy deny"
     .split(" "),
-  limits: ["peerBytesPerSecond", "heapMb"],
-  privacy: ["retentionSeconds"],
+  limits: ["peerBytesPerSecond", "heapMb", "memoryMb"],
+  privacy: ["retentionSeconds", "logLevel"],
 };
 
 /** Keys that say how a value is named or laid out, and let nothing pass. */

@@ -261,9 +261,17 @@ Deno.test("the driver ends with code 5 or 7 and says so, when its engine hangs b
   ProcessStage.play(async (stage) => {
     const file = stage.manifest("server", "server");
     const silent = stage.manifest("silent", "server");
-    const unanswered = FakeEngine.listen(`${stage.folder}/silent.sock`, async () => {
+    const unanswered = FakeEngine.listen(`${stage.folder}/silent.sock`, async (engine) => {
       const wanted = "did not answer within 5 s";
-      await assertEnds(stage.launch(silent), ExitCode.EngineSocket, wanted);
+      // It begins a frame and never ends it: bytes alone are no answer.
+      const driver = stage.launch(silent);
+      await engine.sayBytes(Uint8Array.of(255, 0, 0, 0));
+      const dribble = setInterval(() => engine.sayBytes(Uint8Array.of(1)), 300);
+      try {
+        await assertEnds(driver, ExitCode.EngineSocket, wanted);
+      } finally {
+        clearInterval(dribble);
+      }
     });
     await FakeEngine.listen(`${stage.folder}/server.sock`, async (engine) => {
       const driver = stage.launch(file);

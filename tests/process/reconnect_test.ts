@@ -16,7 +16,7 @@ Deno.test("a client with the wrong pin hears why and goes on trying, and is in o
     await stage.until("three attempts have failed", () => ann.lefts.length >= 3);
     for (const { code, reason, final } of ann.lefts) {
       assertEquals([code, final], [CloseCode.Silence, false]);
-      assertStringIncludes(reason, `the certificate of 127.0.0.1:${stage.port}`);
+      assertStringIncludes(reason, "the certificate of the server");
       assertStringIncludes(reason, `does not have the pin ${wrong.slice(0, 16)}`);
     }
     assertEquals([ann.joins, server.link.peers], [[], []]);
@@ -64,7 +64,7 @@ Deno.test("a client whose server is not there yet says so, tries again, and join
     const avatar = ann.link.spawn({ Avatar: { body: [1, 2, 3] } });
     stage.drive(ann);
     await stage.until("an attempt has failed", () => ann.lefts.length > 0);
-    assertStringIncludes(ann.lefts[0]!.reason, `127.0.0.1:${stage.port} did not answer in time`);
+    assertStringIncludes(ann.lefts[0]!.reason, "the server did not answer in time");
     assertEquals([ann.lefts[0]!.code, ann.lefts[0]!.final], [CloseCode.Silence, false]);
 
     const server = await stage.server((value) => {

@@ -99,7 +99,7 @@ Deno.test("`decodeControl()` refuses a kind, when it goes the wrong way or is no
     const other = direction === "toAuthority" ? "fromAuthority" : "toAuthority";
     assertEquals(faultOf(encodeControl(message), other), Fault.Unexpected, message.kind);
   }
-  for (const code of [0, 13, 255]) {
+  for (const code of [0, 14, 255]) {
     assertEquals(faultOf(Uint8Array.of(code, 0, 0), "toAuthority"), Fault.UnknownKind);
   }
 });

@@ -3,6 +3,8 @@ import { Fault } from "../../protocol/faults.ts";
 import { Reader } from "../../protocol/reader.ts";
 import { Writer } from "../../protocol/writer.ts";
 import { FieldCodec } from "../../replication/field_codec.ts";
+import { quantiseField, setNeutral } from "../../replication/quantise.ts";
+import { isRotation } from "../../replication/quaternion.ts";
 import {
   changedFields,
   type ComponentValue,
@@ -10,7 +12,7 @@ import {
   createValue,
 } from "../../replication/value.ts";
 import { below, createPrng } from "../support/prng.ts";
-import { randomise, randomValue } from "../support/random_values.ts";
+import { randomise, randomRotation, randomValue } from "../support/random_values.ts";
 import { buildComponents, EVERYTHING_FIELDS, type FieldSpec } from "../support/sample_grants.ts";
 
 const EVERYTHING = buildComponents([{ id: 1, name: "E", fields: EVERYTHING_FIELDS }])[0]!;
@@ -187,6 +189,7 @@ Deno.test("`FieldCodec.decodeDelta()` refuses fields of other kinds that do not 
     const shape = component(spec);
     const codec = new FieldCodec(shape);
     const value = createValue(shape);
+    setNeutral(shape, value);
     const writer = new Writer();
     writer.bits(1, 1);
     if (spec.kind === "quat") writer.bits(1, 1);
@@ -228,6 +231,84 @@ Deno.test("`FieldCodec.decodeAbsolute()` refuses lanes, lengths and text out of 
   assertEquals(read(text, blob(5, 65, 65, 65, 65, 65)), Fault.OutOfRange);
   assertEquals(read(text, blob(2, 0xc3, 0x28)), Fault.NotUtf8);
   assertEquals(read(text, blob(3, 65)), Fault.Truncated);
+});
+
+/** What decoding says to lanes of a rotation, absolute or as a change of no rotation. */
+function decodeRotation(bitCount: number, lanes: readonly number[], isChange: boolean) {
+  const shape = component({ name: "q", kind: "quat", bits: bitCount });
+  const codec = new FieldCodec(shape);
+  const value = createValue(shape);
+  value.lanes.set(lanes);
+  const writer = new Writer();
+  const reference = createValue(shape);
+  setNeutral(shape, reference);
+  if (!isChange) codec.encodeAbsolute(writer, value, 1);
+  else if (codec.encodeDelta(writer, reference, value, 1) === 0) return undefined;
+  if (isChange) {
+    const decoded = decodeChange(codec, shape, writer.finish(), reference);
+    return typeof decoded === "number" ? decoded : undefined;
+  }
+  const reader = new Reader(writer.finish());
+  codec.decodeAbsolute(reader, createValue(shape));
+  return reader.finish();
+}
+
+Deno.test("`FieldCodec` takes every rotation that is quantised, at every number of bits", () => {
+  for (let bitCount = 4; bitCount <= 16; bitCount++) {
+    const [field] = component({ name: "q", kind: "quat", bits: bitCount }).fields;
+    const prng = createPrng(100 + bitCount);
+    const lanes = new Int32Array(4);
+    const half = 2 ** (bitCount - 1) - 1;
+    for (let i = 0; i < 1_500; i++) {
+      const q = randomRotation(prng);
+      // An engine's lengths are off by up to a hundredth.
+      const length = 0.991 + prng() * 0.018;
+      assert(quantiseField(field!, q.map((v) => v * length), 0, lanes, 0));
+      assertEquals(decodeRotation(bitCount, [...lanes], i % 2 === 0), undefined, `${q}`);
+      // Another driver may choose another set of lanes near a tie: any of the largest, rounded either way.
+      const most = Math.max(...q.map(Math.abs));
+      const largest = q.findLastIndex((v) => Math.abs(v) === most);
+      const others = q.filter((_, k) => k !== largest).map((v) => v * Math.sign(q[largest]!));
+      const direct = others.map((v) => half + Math.round(v * Math.SQRT2 * half));
+      assertEquals(decodeRotation(bitCount, [largest, ...direct], false), undefined, `${q}`);
+    }
+  }
+});
+
+Deno.test("`FieldCodec` refuses lanes that no rotation gives, when they are whole or a change", () => {
+  for (const bitCount of [4, 10, 16]) {
+    const half = 2 ** (bitCount - 1) - 1;
+    const far = Math.ceil(half * 0.95);
+    const wrong: readonly (readonly number[])[] = [
+      [2 * half, 2 * half, 2 * half], // longer than 1 by themselves
+      [0, 0, 0],
+      [2 * half, half, 0],
+      [half + far, half + far, half], // the fourth would be smaller than two of the three
+      [half - far, half, half + far],
+    ];
+    for (const [index, others] of wrong.entries()) {
+      for (let largest = 0; largest < 4; largest++) {
+        for (const isChange of [false, true]) {
+          const fault = decodeRotation(bitCount, [largest, ...others], isChange);
+          assertEquals(fault, Fault.NonCanonical, `${bitCount} bits, ${index}, ${largest}`);
+        }
+      }
+    }
+  }
+});
+
+Deno.test("`isRotation()` leaves out what is further from a rotation than rounding goes, lane by lane", () => {
+  const bitCount = 5;
+  const half = 15;
+  for (let packed = 0; packed < 31 ** 3; packed++) {
+    const lanes = [3, packed % 31, Math.floor(packed / 31) % 31, Math.floor(packed / 961)];
+    const v = lanes.slice(1).map((lane) => (lane - half) / (half * Math.SQRT2));
+    const rest = 1 - v[0]! ** 2 - v[1]! ** 2 - v[2]! ** 2;
+    const lead = Math.sqrt(Math.max(0, rest)) - Math.max(...v.map(Math.abs));
+    const step = 1 / (half * Math.SQRT2);
+    if (rest >= 0 && lead >= 0) assert(isRotation(bitCount, lanes, 0), `${lanes}`);
+    else if (rest < 0 || lead < -3 * step) assert(!isRotation(bitCount, lanes, 0), `${lanes}`);
+  }
 });
 
 Deno.test("`FieldCodec` takes no bits of a field with one value", () => {

@@ -7,6 +7,7 @@ import type { Grants } from "../../permissions/grants.ts";
 import { createInterestResult } from "../../replication/interest.ts";
 import type { SnapshotEntry } from "../../replication/snapshot_receiver.ts";
 import { SnapshotSender } from "../../replication/snapshot_sender.ts";
+import { quantiseField, setNeutral } from "../../replication/quantise.ts";
 import { type ComponentValue, createValue } from "../../replication/value.ts";
 import { World } from "../../replication/world.ts";
 import { createPrng } from "../support/prng.ts";
@@ -88,7 +89,15 @@ class Stage {
 
   add(id: number, c: number, value?: ComponentValue): void {
     const tick = this.tick + 1;
-    const whole = value ?? createValue(this.grants.components[c]!);
+    const component = this.grants.components[c]!;
+    const whole = value ?? createValue(component);
+    if (value === undefined) {
+      // Zeros, but for rotations, which have none.
+      for (const field of component.fields) {
+        if (field.kind !== "quat") continue;
+        quantiseField(field, [0, 0, 0, 1], 0, whole.lanes, field.laneOffset);
+      }
+    }
     this.world.addComponent(id, c, whole, tick, tick * 64);
   }
 
@@ -403,6 +412,7 @@ Deno.test("`SnapshotSender` sends a reference to an entity as null until the pee
   stage.distances.delete(6);
   stage.spawn(5, 0);
   const everything = createValue(stage.grants.components[EVERYTHING]!);
+  setNeutral(stage.grants.components[EVERYTHING]!, everything);
   const target = stage.grants.components[EVERYTHING]!.fields.at(-1)!;
   everything.lanes[target.laneOffset] = 6;
   stage.add(5, EVERYTHING, everything);

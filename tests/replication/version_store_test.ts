@@ -262,3 +262,25 @@ function compare(
   }
   assertEquals(store.versionCount, held, where);
 }
+
+Deno.test("`blank()` erases fields in every version held, and nothing else", () => {
+  const store = new VersionStore(SHAPE, HISTORY);
+  const row = store.allocateRow();
+  const other = store.allocateRow();
+  for (let i = 1; i <= 4; i++) store.put(row, i, i * 64, 7, valueOf(i));
+  store.put(other, 1, 64, 7, valueOf(9));
+  const blank = createValue(SHAPE);
+  blank.lanes[3] = 50;
+  store.blank(row, SHAPE.fields, 0b110, blank);
+  assertEquals(ticksOf(store, row), [4, 3, 2, 1]);
+  const held = createValue(SHAPE);
+  for (let v = store.newest(row); v >= 0; v = store.older(v)) {
+    store.load(v, held);
+    const tick = store.tick(v);
+    assertEquals([...held.lanes], [tick, tick * 2, tick * 3, 50]);
+    assertEquals(held.blobs[0]!.length, 0);
+    assertEquals([store.time(v), store.mask(v), store.writes(v)], [tick * 64, 7, 1]);
+  }
+  store.load(store.newest(other), held);
+  assertEquals(held, valueOf(9));
+});

@@ -138,3 +138,17 @@ Deno.test("`EventQueue` accounts for every event and keeps each kind's order, wh
     }
   }));
 });
+
+Deno.test("`discard()` drops what is not wanted any more and keeps the order of the rest", () => {
+  const queue = new EventQueue<Numbered>();
+  for (let i = 0; i < 6; i++) queue.push(event(i, { eventId: i % 2, tick: 9 }), 0);
+  assertEquals(queue.discard(({ eventId }) => eventId === 1), 3);
+  assertEquals(queue.discard(({ eventId }) => eventId === 1), 0);
+  assertEquals(queue.size, 3);
+  assertEquals(queue.droppedLate, 0);
+  const numbers: number[] = [];
+  for (let due = queue.poll(1, all, 9); due !== undefined; due = queue.poll(1, all, 9)) {
+    numbers.push(due.event.number);
+  }
+  assertEquals(numbers, [0, 2, 4]);
+});

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { createHash } from "node:crypto";
 import { Prng } from "../../protocol/prng.ts";
 import { ResumeTable } from "../../session/resume.ts";
@@ -12,87 +12,145 @@ function secret(): Uint8Array {
   return bytes;
 }
 
-Deno.test("`redeem()` lets a peer back once, when it shows its secret in time", () => {
-  const table = new ResumeTable(sha256, 1_000);
+function table(resumeMs = 1_000): ResumeTable {
+  return new ResumeTable(sha256, secret(), resumeMs);
+}
+
+/** A claim that must be good; the secret that follows. */
+function claim(resume: ResumeTable, peer: number, shown: Uint8Array, nowMs = 0): Uint8Array {
+  const result = resume.redeem(peer, shown, nowMs);
+  assert(result.outcome === "ok", result.outcome);
+  return result.next;
+}
+
+const outcome = (resume: ResumeTable, peer: number, shown: Uint8Array, nowMs = 0) =>
+  resume.redeem(peer, shown, nowMs).outcome;
+
+Deno.test("`redeem()` lets a peer back, when it shows its newest secret in time", () => {
+  const resume = table();
   const first = secret();
-  table.issue(7, first);
-  table.handleLost(7, 500);
-  assertEquals(table.redeem(7, first, 1_499), "ok");
-  const second = secret();
-  table.issue(7, second);
-  assertEquals(table.redeem(7, first, 1_499), "used");
-  assertEquals(table.redeem(7, second, 1e9), "ok", "connected again, nothing expires");
-  assertEquals(table.counts, { ok: 2, used: 1, expired: 0, guessed: 0 });
+  resume.issue(7, first);
+  resume.handleLost(7, 500);
+  const second = claim(resume, 7, first, 1_499);
+  assertEquals(second.length, 32);
+  assertNotEquals(second, first);
+  resume.handleProof(7);
+  assertEquals(outcome(resume, 7, first, 1_499), "used");
+  assertEquals(outcome(resume, 7, second, 1e9), "ok", "connected again, nothing expires");
+  assertEquals(resume.counts, { ok: 2, used: 1, expired: 0, guessed: 0 });
+});
+
+Deno.test("`redeem()` takes a secret again and gives the same next one, when nothing shows that it arrived", () => {
+  const resume = table();
+  const first = secret();
+  resume.issue(7, first);
+  const second = claim(resume, 7, first);
+  resume.handleLost(7, 0);
+  assertEquals(claim(resume, 7, first, 999), second);
+  resume.handleLost(7, 1_000);
+  assertEquals(outcome(resume, 7, first, 2_000), "expired");
+  assertEquals(claim(resume, 7, second, 1_999).length, 32, "the answer may have arrived after all");
+});
+
+Deno.test("`redeem()` makes the claimed secret void, when the next one is shown", () => {
+  const resume = table();
+  const first = secret();
+  resume.issue(7, first);
+  const second = claim(resume, 7, first);
+  const third = claim(resume, 7, second);
+  assertEquals(outcome(resume, 7, first), "used");
+  assertEquals(claim(resume, 7, second), third);
+  resume.handleProof(7);
+  assertEquals(outcome(resume, 7, second), "used");
+  assertEquals(outcome(resume, 7, first), "guessed", "one generation is remembered");
+  assertEquals(outcome(resume, 7, third), "ok");
+});
+
+Deno.test("`handleProof()` changes nothing, when nobody claimed", () => {
+  const resume = table();
+  const first = secret();
+  resume.issue(7, first);
+  resume.handleProof(7);
+  resume.handleProof(8);
+  assertEquals(outcome(resume, 7, first), "ok");
+});
+
+Deno.test("`redeem()` gives secrets that cannot be reckoned from older ones, when tables, peers or secrets differ", () => {
+  const first = secret();
+  const next = new Set<string>();
+  for (const peer of [1, 2, 257]) {
+    for (let i = 0; i < 3; i++) {
+      const resume = table();
+      resume.issue(peer, first);
+      next.add(claim(resume, peer, first).toHex());
+    }
+  }
+  next.add(sha256(first).toHex());
+  assertEquals(next.size, 10);
 });
 
 Deno.test("`redeem()` refuses and counts, when a secret is guessed, of another peer, or cut", () => {
-  const table = new ResumeTable(sha256, 1_000);
+  const resume = table();
   const good = secret();
-  table.issue(1, good);
-  table.issue(2, secret());
-  assertEquals(table.redeem(1, secret(), 0), "guessed");
-  assertEquals(table.redeem(2, good, 0), "guessed");
-  assertEquals(table.redeem(3, good, 0), "guessed");
-  assertEquals(table.redeem(1, good.subarray(0, 31), 0), "guessed");
+  resume.issue(1, good);
+  resume.issue(2, secret());
+  assertEquals(outcome(resume, 1, secret()), "guessed");
+  assertEquals(outcome(resume, 2, good), "guessed");
+  assertEquals(outcome(resume, 3, good), "guessed");
+  assertEquals(outcome(resume, 1, good.subarray(0, 31)), "guessed");
   const flipped = good.slice();
   flipped[31]! ^= 0x80;
-  assertEquals(table.redeem(1, flipped, 0), "guessed");
-  assertEquals(table.counts.guessed, 5);
-  assertEquals(table.redeem(1, good, 0), "ok", "guesses harm nobody");
-});
-
-Deno.test("`redeem()` refuses, when a used secret comes before the next is issued", () => {
-  const table = new ResumeTable(sha256, 1_000);
-  const good = secret();
-  table.issue(1, good);
-  assertEquals(table.redeem(1, good, 0), "ok");
-  assertEquals(table.redeem(1, good, 0), "used");
-  assertEquals(table.redeem(1, new Uint8Array(32), 0), "guessed");
-});
-
-Deno.test("`issue()` makes the older secret void, when it was never used", () => {
-  const table = new ResumeTable(sha256, 1_000);
-  const older = secret();
-  table.issue(1, older);
-  table.issue(1, secret());
-  assertEquals(table.redeem(1, older, 0), "used");
+  assertEquals(outcome(resume, 1, flipped), "guessed");
+  assertEquals(resume.counts.guessed, 5);
+  assertEquals(outcome(resume, 1, good), "ok", "guesses harm nobody");
 });
 
 Deno.test("`pollExpired()` names each peer once, when its time to come back is over", () => {
-  const table = new ResumeTable(sha256, 1_000);
+  const resume = table();
   const kept = secret();
-  for (const peer of [1, 2, 3]) table.issue(peer, peer === 1 ? kept : secret());
-  table.handleLost(1, 0);
-  table.handleLost(3, 10);
-  assertEquals(table.pollExpired(999), undefined);
-  assertEquals(table.redeem(1, kept, 1_000), "expired");
-  assertEquals([table.pollExpired(1_010), table.pollExpired(1_010)], [1, 3]);
-  assertEquals([table.pollExpired(1e9), table.size], [undefined, 1]);
-  assertEquals(table.redeem(1, kept, 1_000), "guessed", "nobody of that name any more");
+  for (const peer of [1, 2, 3]) resume.issue(peer, peer === 1 ? kept : secret());
+  resume.handleLost(1, 0);
+  resume.handleLost(3, 10);
+  assertEquals(resume.pollExpired(999), undefined);
+  assertEquals(outcome(resume, 1, kept, 1_000), "expired");
+  assertEquals([resume.pollExpired(1_010), resume.pollExpired(1_010)], [1, 3]);
+  assertEquals([resume.pollExpired(1e9), resume.size], [undefined, 1]);
+  assertEquals(outcome(resume, 1, kept, 1_000), "guessed", "nobody of that name any more");
 });
 
 Deno.test("`forget()` closes the way back, when a peer left for good", () => {
-  const table = new ResumeTable(sha256, 1_000);
+  const resume = table();
   const good = secret();
-  table.issue(1, good);
-  table.forget(1);
-  assertEquals(table.redeem(1, good, 0), "guessed");
+  resume.issue(1, good);
+  resume.forget(1);
+  assertEquals(outcome(resume, 1, good), "guessed");
 });
 
-Deno.test("`issue()` asserts, when a secret is too short", () => {
-  assertThrows(() => new ResumeTable(sha256, 1).issue(1, new Uint8Array(16)), Error, "32 bytes");
+Deno.test("`issue()` asserts, when a secret is too short or the place is taken", () => {
+  assertThrows(() => table().issue(1, new Uint8Array(16)), Error, "32 bytes");
+  assertThrows(() => new ResumeTable(sha256, new Uint8Array(31), 1), Error, "32 bytes");
+  const resume = table();
+  resume.issue(1, secret());
+  assertThrows(() => resume.issue(1, secret()), Error, "given once");
 });
 
-Deno.test("`ResumeTable` keeps no secret, when one was issued", () => {
-  const seen: Uint8Array[] = [];
-  const table = new ResumeTable((bytes) => {
-    seen.push(bytes.slice());
-    return sha256(bytes);
-  }, 1_000);
+Deno.test("`ResumeTable` keeps no secret, when some were issued and claimed", () => {
+  const hashed: string[] = [];
+  const resume = new ResumeTable(
+    (bytes) => {
+      hashed.push(bytes.toHex());
+      return sha256(bytes);
+    },
+    secret(),
+    1_000,
+  );
   const random = secret();
   const copy = random.slice();
-  table.issue(1, random);
+  resume.issue(1, random);
   random.fill(0);
-  assertEquals(seen, [copy]);
-  assertEquals(table.redeem(1, copy, 0), "ok");
+  assertEquals(hashed, [copy.toHex()]);
+  const next = claim(resume, 1, copy);
+  const again = next.slice();
+  next.fill(0);
+  assertEquals(claim(resume, 1, copy), again, "what was handed out is not what is kept");
 });

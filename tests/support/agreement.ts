@@ -1,6 +1,7 @@
 // Do all engines of a pair believe in the same world? Compares what game code would see, quantised, entity by entity and field by field,
 // with the rights of each reader. The drivers' own columns are compared beside it.
 
+import type { Adjustments } from "../../permissions/adjustments.ts";
 import { type Grants, readMaskOf } from "../../permissions/grants.ts";
 import { setNeutral } from "../../replication/quantise.ts";
 import { createValue } from "../../replication/value.ts";
@@ -12,7 +13,11 @@ import type { Pair, PairNode } from "./pair.ts";
 export type Sees = (client: number, id: number, component: string) => boolean;
 
 /** Everything in which the clients' engines differ from the server's, in words; empty when they agree. */
-export function disagreements(pair: Pair, sees: Sees = () => true): string[] {
+export function disagreements(
+  pair: Pair,
+  sees: Sees = () => true,
+  adjusted: (peer: number) => Adjustments | undefined = () => undefined,
+): string[] {
   const found: string[] = [];
   const server = stateOf(pair.server, pair.grants);
   for (const [index, client] of pair.clients.entries()) {
@@ -25,7 +30,7 @@ export function disagreements(pair: Pair, sees: Sees = () => true): string[] {
       let visible = isOwn;
       for (const component of pair.grants.components) {
         const { name } = component;
-        const mask = readMaskOf(component, role, isOwn);
+        const mask = readMaskOf(component, role, isOwn, adjusted(peer));
         const value = entity.components.get(name);
         if (value === undefined || mask === 0 || (!isOwn && !sees(index, id, name))) continue;
         visible = true;

@@ -1,6 +1,7 @@
 // Control messages of every kind, for sweeps and for golden bytes, together with random ones. It knows nothing of the codec.
 
 import fc from "fast-check";
+import type { ComponentAdjustment } from "../../protocol/adjustment.ts";
 import type { ControlDirection, ControlMessage } from "../../protocol/control_messages.ts";
 import { DENIAL_SUBJECTS } from "../../protocol/control_messages.ts";
 import { PROTOCOL_VERSION } from "../../protocol/limits.ts";
@@ -38,6 +39,16 @@ export const CONTROL_SAMPLES: readonly (readonly [ControlDirection, ControlMessa
     authority: 0,
     time: 2 ** 38 - 1,
     entityIds: [1, 0x00100002, 0xfff00003],
+    adjustments: [
+      { componentId: 3, readGranted: 5, readRevoked: 2, writeGranted: 0, writeRevoked: 1 },
+      {
+        componentId: 16_383,
+        readGranted: 0,
+        readRevoked: 0x7fff_ffff,
+        writeGranted: 0x4000_0000,
+        writeRevoked: 0,
+      },
+    ],
   }],
   ["fromAuthority", { kind: "refused", code: 64, reason: "the world is full: 1024 peers" }],
   ["fromAuthority", {
@@ -46,6 +57,17 @@ export const CONTROL_SAMPLES: readonly (readonly [ControlDirection, ControlMessa
     leaves: [2, 65_534],
   }],
   ["fromAuthority", { kind: "role", peer: 7, roleId: 2, grantEpoch: 4 }],
+  ["fromAuthority", {
+    kind: "grants",
+    grantEpoch: 17,
+    adjustment: {
+      componentId: 129,
+      readGranted: 0,
+      readRevoked: 6,
+      writeGranted: 1,
+      writeRevoked: 0x7fff_fff0,
+    },
+  }],
   ["fromAuthority", { kind: "entityIds", ids: [9, 10, 11] }],
   ["fromAuthority", { kind: "spawnRefused", id: 0x00100009, rule: 12 }],
   ["fromAuthority", {
@@ -118,6 +140,19 @@ export const messageToAuthority: fc.Arbitrary<ControlMessage> = fc.oneof(
   bye,
 );
 
+/** The adjustment of a component; `least` 1: one that changes something. */
+function adjustment(least: number): fc.Arbitrary<ComponentAdjustment> {
+  const mask = fc.nat(0x7fff_ffff);
+  const id = fc.integer({ min: 1, max: 16_383 });
+  return fc.tuple(id, mask, mask, mask, mask).map(([componentId, a, b, c, d]) => ({
+    componentId,
+    readGranted: a & ~(b | least),
+    readRevoked: b | least,
+    writeGranted: c & ~d,
+    writeRevoked: d,
+  }));
+}
+
 /** Any message from the holder of authority. */
 export const messageFromAuthority: fc.Arbitrary<ControlMessage> = fc.oneof(
   fc.record({ kind: fc.constant("challenge" as const), challenge: bytes(32) }),
@@ -132,6 +167,15 @@ export const messageFromAuthority: fc.Arbitrary<ControlMessage> = fc.oneof(
     authority: peer,
     time,
     entityIds: ids(0),
+    adjustments: fc.uniqueArray(adjustment(1), {
+      selector: (one) => one.componentId,
+      maxLength: 8,
+    }).map((all) => all.sort((a, b) => a.componentId - b.componentId)),
+  }),
+  fc.record({
+    kind: fc.constant("grants" as const),
+    grantEpoch: fc.nat(255),
+    adjustment: adjustment(0),
   }),
   fc.record({ kind: fc.constant("refused" as const), code: fc.nat(0x3fff_ffff), reason }),
   fc.uniqueArray(peer, { maxLength: 40 }).chain((peers) =>

@@ -8,7 +8,7 @@ import { Reader } from "../../protocol/reader.ts";
 import { SUBTICKS } from "../../protocol/timeline_units.ts";
 import { Writer } from "../../protocol/writer.ts";
 import type { ClientCore } from "../../driver/client_core.ts";
-import type { Channel } from "../../engine/channels.ts";
+import type { Channel } from "../../engine/channel.ts";
 import type { EngineLink } from "../../engine/engine_link.ts";
 import { disagreements } from "./agreement.ts";
 import { avatarAt, driverGrants, poseAt } from "./driver_world.ts";

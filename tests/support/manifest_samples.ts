@@ -124,7 +124,14 @@ function componentArbitrary(index: number): fc.Arbitrary<Loose> {
       rateHz: fc.option(fc.integer({ min: 1, max: 60 }), { nil: undefined }),
       spawn: fc.boolean(),
       maxPerPeer: fc.integer({ min: 1, max: 8 }),
-    }).map(({ reads, writes, rateHz, spawn, maxPerPeer }) => ({
+      check: fc.option(
+        fc.record({
+          rateHz: fc.double({ min: 0.1, max: 0.9, noNaN: true }),
+          onViolation: fc.constantFrom("reject", "clamp", "report"),
+        }),
+        { nil: undefined },
+      ),
+    }).map(({ reads, writes, rateHz, spawn, maxPerPeer, check }) => ({
       id: (index + 1) * 7,
       name: `Component${index}`,
       fields: Object.fromEntries(
@@ -138,6 +145,10 @@ function componentArbitrary(index: number): fc.Arbitrary<Loose> {
       write,
       rateHz,
       spawn: spawn && authority === "owner" ? { roles: write.slice(0, 1), maxPerPeer } : undefined,
+      // A check needs somebody to judge: a field without a list of its own has its component's writers.
+      checks: authority === "owner" && writes[0] === undefined && check !== undefined
+        ? { field0: check }
+        : undefined,
     }));
   });
 }

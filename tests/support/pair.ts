@@ -16,6 +16,7 @@ import type { Connection } from "../../transport/connection.ts";
 import type { CoreEnvironment, DriverCore } from "../../driver/core.ts";
 import { ClientCore } from "../../driver/client_core.ts";
 import { EngineSocket } from "../../driver/engine_socket.ts";
+import type { LogOptions } from "../../driver/log_ring.ts";
 import { ServerCore } from "../../driver/server_core.ts";
 import { isSignedBy } from "./join_keys.ts";
 import { TappedConnection } from "./tapped_connection.ts";
@@ -212,6 +213,8 @@ export interface PairOptions {
   readonly seed: number;
   readonly clients: number;
   readonly conditions?: PairConditions;
+  /** What all hosts keep of their logs. */
+  readonly log?: LogOptions;
   /** Tables of single clients, where a host differs. */
   readonly clientGrants?: (index: number) => Grants;
 }
@@ -236,6 +239,7 @@ export class Pair {
   /** The present link of each client. */
   readonly links = new Map<PairNode<ClientCore>, SimulatedPair>();
   readonly #down = new Map<PairNode<ClientCore>, TappedConnection>();
+  readonly #log: { readonly log?: LogOptions };
   /** Keep every byte of the engine sockets and of the network. */
   recording = false;
   /** Datagrams and stream bytes as their senders gave them to the transport, when recording. */
@@ -257,6 +261,7 @@ export class Pair {
 
   constructor(options: PairOptions) {
     this.prng = new Prng(options.seed);
+    this.#log = options.log === undefined ? {} : { log: options.log };
     this.network = new SimulatedNetwork(this.prng.fork());
     this.grants = options.grants;
     this.conditions = options.conditions ?? { latencyMs: 20 };
@@ -264,7 +269,8 @@ export class Pair {
       this,
       options.grants,
       "server",
-      (environment) => new ServerCore({ grants: options.grants, environment, loopback: false }),
+      (environment) =>
+        new ServerCore({ grants: options.grants, environment, loopback: false, ...this.#log }),
     );
     for (let i = 0; i < options.clients; i++) {
       this.addClient(options.clientGrants?.(i) ?? options.grants);
@@ -278,7 +284,13 @@ export class Pair {
       grants,
       "client",
       (environment) =>
-        new ClientCore({ grants, environment, endpoints: [ENDPOINT], pin: "00".repeat(32) }),
+        new ClientCore({
+          grants,
+          environment,
+          endpoints: [ENDPOINT],
+          pin: "00".repeat(32),
+          ...this.#log,
+        }),
     );
     this.clients.push(client);
     return client;

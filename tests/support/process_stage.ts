@@ -11,7 +11,7 @@ import {
   ReferenceWorld,
   type VoiceInfo,
 } from "../../engine/mod.ts";
-import type { Channel } from "../../engine/channels.ts";
+import type { Channel } from "../../engine/channel.ts";
 import type { ComponentValues } from "../../engine/values.ts";
 import { ExitCode } from "../../driver/exit_codes.ts";
 import type { LaunchOptions } from "../../driver/launcher.ts";

@@ -23,9 +23,9 @@ import { Reader } from "../../protocol/reader.ts";
 import { unwrap16 } from "../../protocol/sequence.ts";
 import { SUBTICKS, tickOf } from "../../protocol/timeline_units.ts";
 import { Writer } from "../../protocol/writer.ts";
-import type { Grants } from "../../permissions/grants.ts";
+import type { ComponentGrant, Grants } from "../../permissions/grants.ts";
 import { writeGamma } from "../../replication/gamma.ts";
-import { GRANT_EPOCH_BITS, STATE_BITS } from "../../replication/section_layout.ts";
+import { GRANT_EPOCH_BITS, sectionWidths, STATE_BITS } from "../../replication/section_layout.ts";
 import { SnapshotSender } from "../../replication/snapshot_sender.ts";
 import { World } from "../../replication/world.ts";
 import type { CloseInfo, Connection, Stream } from "../../transport/connection.ts";
@@ -187,7 +187,11 @@ export class ForgedState {
   readonly #writer = new Writer(1_500);
   #tick = 0;
 
-  constructor(peer: RawPeer) {
+  /** `fieldsOf` says which fields of a component it claims to write; all, where left out. */
+  constructor(
+    peer: RawPeer,
+    fieldsOf: (component: ComponentGrant) => number = ({ allFields }) => allFields,
+  ) {
     const { grants } = peer.pair;
     this.#peer = peer;
     this.grants = {
@@ -195,7 +199,7 @@ export class ForgedState {
       components: grants.components.map((component) => ({
         ...component,
         authority: "owner",
-        writeMasks: component.writeMasks.map(() => component.allFields),
+        writeMasks: component.writeMasks.map(() => fieldsOf(component)),
         spawnRoles: 0x7fff_ffff,
         rateHz: 240,
         hostSendMask: component.allFields,
@@ -251,10 +255,17 @@ export function voiceBody(time: number, frames: readonly VoiceFrame[]): Uint8Arr
   return writer.finish();
 }
 
+/** Components, by index, that a header lists as shown. */
+export interface ListedComponents {
+  readonly grants: Grants;
+  readonly components: readonly number[];
+}
+
 function headers(
   grantEpoch: number,
   ids: readonly number[],
   owner: number | undefined,
+  listed?: ListedComponents,
 ): Uint8Array {
   const w = new Writer(1_500);
   w.bits(grantEpoch, GRANT_EPOCH_BITS);
@@ -268,7 +279,12 @@ function headers(
     if (owner === undefined) continue;
     w.u16(owner);
     w.u8(0);
-    // No component is listed, and no value follows.
+    // No value of a component that is listed follows.
+    for (const component of listed?.components ?? []) {
+      w.bool(true);
+      w.bits(component, sectionWidths(listed!.grants).component);
+      w.bool(false);
+    }
     w.bool(false);
     w.bool(false);
   }
@@ -276,13 +292,14 @@ function headers(
   return w.finish();
 }
 
-/** A snapshot section that says of entities, ascending, that they live without components and who owns them. */
+/** A snapshot section that says of entities, ascending, that they live, with which components (none if left out), and who owns them. */
 export function aliveHeaders(
   grantEpoch: number,
   ids: readonly number[],
   owner: number,
+  listed?: ListedComponents,
 ): Uint8Array {
-  return headers(grantEpoch, ids, owner);
+  return headers(grantEpoch, ids, owner, listed);
 }
 
 /** A snapshot section that says of entities, ascending, that they have ended. */

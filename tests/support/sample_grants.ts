@@ -4,6 +4,7 @@ import type {
   Authority,
   ComponentGrant,
   EventGrant,
+  FieldCheck,
   FieldGrant,
   FieldKind,
   Grants,
@@ -33,6 +34,9 @@ export interface ComponentSpec {
   readonly spawnRoles?: number;
   readonly spawnMax?: number;
   readonly rateHz?: number;
+  readonly checks?: readonly FieldCheck[];
+  readonly grantableRead?: number;
+  readonly grantableWrite?: number;
   readonly interestRadius?: number;
   readonly positionField?: number;
   readonly hostSendMask?: number;
@@ -149,8 +153,11 @@ export function buildComponent(index: number, spec: ComponentSpec): ComponentGra
     readMasks: spec.readMasks ?? new Array(ROLE_COUNT).fill(all),
     ownerReadMask: spec.ownerReadMask ?? 0,
     writeMasks: spec.writeMasks ?? [all, owned ? all : 0, 0],
+    grantableRead: spec.grantableRead ?? 0,
+    grantableWrite: spec.grantableWrite ?? 0,
     spawnRoles: spec.spawnRoles ?? 1 << SERVER,
     spawnMax: spec.spawnMax ?? 0,
+    checks: spec.checks ?? [],
     rateHz: spec.rateHz ?? 60,
     interestRadius: spec.interestRadius ?? 0,
     positionField: spec.positionField ?? -1,
