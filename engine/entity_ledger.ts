@@ -15,6 +15,8 @@ export interface EntityRecord {
   id: number;
   /** Peer id of the owner; `OWN_UNNAMED` for a client's own entities before it has joined. */
   owner: number;
+  /** Owner before this engine gave the entity away: who has it still where the driver cannot do that. */
+  formerOwner: number;
   /** The present driver was told of it, or told us of it. */
   isSent: boolean;
   /** Some driver was told of it, or told us of it: others may know it. */
@@ -81,6 +83,7 @@ export class EntityLedger {
       slot,
       id: 0,
       owner,
+      formerOwner: owner,
       isSent: false,
       wasSent: false,
       isConfirmed: true,

@@ -257,10 +257,14 @@ export class StateReceiver {
     }
   }
 
-  /** The holder of authority moves ownership itself: a driver can only repeat that, or give an entity back. */
+  /**
+   * The holder of authority moves ownership itself: a driver can only repeat that, give an entity back, or say that the peer it was given to
+   * had left and it stays where it was.
+   */
   #mayOwn(record: EntityRecord, owner: number): boolean {
     const state = this.#state;
     if (!state.isAuthority || owner === record.owner || owner === SERVER_PEER) return true;
+    if (owner === record.formerOwner && !state.peers.has(record.owner)) return true;
     return state.deny(COMPONENT, Rule.NotOwner, { handle: record.handle, peer: owner });
   }
 

@@ -413,6 +413,29 @@ Deno.test("ServerCore transfers ownership both ways, and all agree at once and l
   }
 });
 
+Deno.test("an entity that is given to a peer which has just left stays whose it was, at both doors", () => {
+  const pair = new Pair({ grants: GRANTS, seed: 4, clients: 2 }).start();
+  pair.joinAll();
+  const [leaving, holder] = pair.clients;
+  const { engine } = pair.server;
+  pair.clients.forEach((client, i) => client.engine.spawn(avatarAt(i)));
+  const thing = engine.spawn({ Badge: { level: 1 } }, { owner: holder!.engine.peer! });
+  flush(pair);
+  // The driver hears of the end first, the engine learns of it with the answer.
+  const gone = leaving!.engine.peer!;
+  engine.kick(gone, "");
+  assert(engine.transfer(thing, gone));
+  assertEquals(engine.ownerOf(thing), gone);
+  flush(pair);
+  assertEquals(engine.ownerOf(thing), holder!.engine.peer);
+  const handle = holder!.engine.handleOf(engine.networkIdOf(thing));
+  assert(holder!.engine.set(handle, "Badge", { level: 2 }));
+  flush(pair);
+  assertEquals(pair.server.world.read(thing, "Badge")?.level, 2);
+  // Nothing but this is believed: a third peer gets nothing by it.
+  assertEquals(engine.stats.denials, 0);
+});
+
 Deno.test("ServerCore's engine can spawn for a peer, and gives it back when the peer leaves", () => {
   const pair = new Pair({ grants: GRANTS, seed: 9, clients: 2 }).start();
   pair.joinAll();

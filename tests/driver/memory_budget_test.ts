@@ -24,6 +24,7 @@ import { VersionStore } from "../../replication/version_store.ts";
 import { World } from "../../replication/world.ts";
 import type { Loose } from "../support/manifest_samples.ts";
 import { sha256 } from "../support/pair.ts";
+import { runProgram, withFolder } from "../support/run_program.ts";
 
 /** A small world whose every part has something in it. */
 function manifestOf(edit: (value: Loose) => void = () => {}): Loose {
@@ -288,4 +289,20 @@ Deno.test("a named script heap counts as a whole, since it may be filled before 
   const none = memoryBudget(GRANTS, { role: "server", limits: {} });
   const named = memoryBudget(GRANTS, { role: "server", limits: { heapMb: none.heapMb + 500 } });
   assertEquals(named.neededMb, none.neededMb + 500);
+});
+
+Deno.test("`check` prints the sum, and fails where the manifest allows less", async () => {
+  await withFolder(async (folder) => {
+    const file = `${folder}/m.jsonc`;
+    await Deno.writeTextFile(file, JSON.stringify(manifestOf()));
+    const good = await runProgram("check", "--manifest", file);
+    assertEquals(good.code, ExitCode.Ok, good.err);
+    assertStringIncludes(good.out, "memory: at worst ");
+    assertStringIncludes(good.out, "channels: windows of open ones (channels, maxPeers)");
+    const small = manifestOf((m) => m.host.limits = { memoryMb: 200 });
+    await Deno.writeTextFile(file, JSON.stringify(small));
+    const refused = await runProgram("check", "--manifest", file);
+    assertEquals(refused.code, ExitCode.Manifest);
+    assertStringIncludes(refused.err, "host.limits.memoryMb allows 200");
+  });
 });

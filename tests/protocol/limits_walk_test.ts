@@ -3,7 +3,10 @@
 
 import { assert, assertEquals } from "@std/assert";
 import * as limits from "../../protocol/limits.ts";
-import { PROBES } from "../support/limit_probes.ts";
+import { PROBES as OTHER_PROBES } from "../support/limit_probes.ts";
+import { MANIFEST_PROBES } from "../support/manifest_limit_probes.ts";
+
+const PROBES = { ...MANIFEST_PROBES, ...OTHER_PROBES };
 
 /** Containers that the test of their own file drives to the bound: the file must name the limit. */
 const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {

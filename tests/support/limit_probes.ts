@@ -43,36 +43,14 @@ import { UsedNonces } from "../../session/used_nonces.ts";
 import { MuxConnection } from "../../transport/mux_connection.ts";
 import { SendQueue } from "../../transport/send_queue.ts";
 import type { Connection, Stream } from "../../transport/connection.ts";
-import { type Loose, smallManifest } from "./manifest_samples.ts";
 import { driverGrants } from "./driver_world.ts";
+import { manifestWith, type Probe } from "./manifest_limit_probes.ts";
 import { HookedConnection } from "./hooked_connection.ts";
 import { helloOf, LinkBed } from "./fake_driver.ts";
 import { Pair } from "./pair.ts";
 import { aliveHeaders, goneHeaders, RawPeer } from "./raw_peer.ts";
 
 const GRANTS: Grants = driverGrants();
-
-/** What a probe does: throws where the bound does not hold. */
-export type Probe = () => void;
-
-/** The text of a small manifest, changed. */
-function manifestWith(edit: (value: Loose) => void): string {
-  const value = smallManifest();
-  delete value.world.voice;
-  delete value.world.components[0].position;
-  delete value.world.components[0].interestRadius;
-  edit(value);
-  return JSON.stringify(value);
-}
-
-/** A manifest list that may have `most` elements, and no more. */
-function list(most: number, edit: (value: Loose, count: number) => void): Probe {
-  const parse = (count: number) => parseManifest(manifestWith((m) => edit(m, count)), "walk");
-  return () => {
-    parse(most);
-    assertThrows(() => parse(most + 1), ManifestError);
-  };
-}
 
 const count = (n: number) => Array.from({ length: n }, (_, i) => i + 1);
 
@@ -145,65 +123,6 @@ function joinedRaw(seed: number): { pair: Pair; raw: RawPeer; hook: HookedConnec
 
 /** By the name of the limit. */
 export const PROBES: Readonly<Record<string, Probe>> = {
-  // ---- lists of a manifest
-  MAX_ROLES: list(limits.MAX_ROLES - 1, (m, n) => {
-    m.world.roles = count(n).map((id) => ({ id, name: id === 1 ? "player" : `role${id}` }));
-  }),
-  MAX_COMPONENTS: list(limits.MAX_COMPONENTS, (m, n) => {
-    m.world.components = count(n).map((id) => ({
-      id,
-      name: `C${id}`,
-      fields: { on: { type: "bool" } },
-      authority: "server",
-      read: ["all"],
-      write: [],
-      rateHz: 1,
-    }));
-  }),
-  MAX_FIELDS: list(limits.MAX_FIELDS, (m, n) => {
-    const names = count(n).map((id) => [`f${id}`, { type: "bool" }]);
-    m.world.components[0].fields = Object.fromEntries(names);
-  }),
-  MAX_EVENTS: list(limits.MAX_EVENTS, (m, n) => {
-    m.world.events = count(n).map((id) => ({
-      id,
-      name: `E${id}`,
-      fields: {},
-      send: ["player"],
-      receive: ["all"],
-      rateHz: 1,
-    }));
-  }),
-  MAX_CHANNELS: list(limits.MAX_CHANNELS, (m, n) => {
-    m.world.channels = count(n).map((id) => ({
-      id,
-      name: `c${id}`,
-      mode: "reliable",
-      send: ["all"],
-      receive: ["all"],
-      maxBytes: 10,
-      rateHz: 1,
-    }));
-  }),
-  MAX_ENUM_NAMES: list(limits.MAX_ENUM_NAMES, (m, n) => {
-    const values = count(n).map((id) => `v${id}`);
-    m.world.components[0].fields = { mood: { type: "enum", values } };
-  }),
-  MAX_ISSUERS: list(limits.MAX_ISSUERS, (m, n) => {
-    const key = (id: number) => new Uint8Array(32).fill(id).toBase64({ alphabet: "base64url" });
-    m.world.identity = { issuers: count(n).map((id) => key(id).replace("=", "")) };
-  }),
-  MAX_OVERRIDE_PATHS: list(limits.MAX_OVERRIDE_PATHS, (m, n) => {
-    m.host.overridable = { engineSocket: count(n).map((id) => `s${id}.sock`) };
-  }),
-  MAX_CONNECT_ENDPOINTS: list(limits.MAX_CONNECT_ENDPOINTS, (m, n) => {
-    m.host = {
-      role: "client",
-      engineSocket: "engine.sock",
-      connect: count(n).map((id) => `127.0.0.1:${id}`),
-    };
-  }),
-
   // ---- world and places
   MAX_ENTITIES: () => {
     const parse = (n: number) =>
