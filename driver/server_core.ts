@@ -143,6 +143,7 @@ export class ServerCore implements DriverCore {
       writes: this.#writes,
       events: this.#events,
       channels: this.#channels,
+      work: this.#work,
     });
     state.onDespawn = (id) => {
       this.#voice.forget(id);

@@ -8,11 +8,13 @@ import { LogCode } from "../protocol/log_codes.ts";
 import { type Adjustments, beyondGrantable, isAdjustmentOf } from "../permissions/adjustments.ts";
 import { type Grants, ownWriteMaskOf, SERVER_ROLE } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
+import type { SnapshotSender } from "../replication/snapshot_sender.ts";
 import type { ChannelRouter } from "./channel_router.ts";
 import type { ServerEvents } from "./server_events.ts";
 import type { ServerPeer } from "./server_peer.ts";
 import type { ServerState } from "./server_state.ts";
 import type { ServerWrites } from "./server_writes.ts";
+import type { WorkWatch } from "./work_watch.ts";
 
 /** The parts of a server that keep what was allowed once. */
 export interface RightsParts {
@@ -24,6 +26,16 @@ export interface RightsParts {
   readonly events: ServerEvents;
   /** Channels that are open. */
   readonly channels: ChannelRouter;
+  /** Allowances of work. */
+  readonly work: WorkWatch;
+}
+
+/** A peer that is here, or one that was lost and may come back. */
+interface Holder {
+  readonly peer: number;
+  readonly role: number;
+  readonly adjusted: Adjustments;
+  readonly sender: SnapshotSender;
 }
 
 /** Orders of the engine about peers' rights. */
@@ -37,7 +49,7 @@ export class ServerRights {
 
   /** Gives a peer another role. */
   setRole({ peer: peerId, roleId }: Extract<ToDriver, { kind: "setRole" }>): void {
-    const { state, writes, events, channels } = this.#parts;
+    const { state, writes, events, channels, work } = this.#parts;
     const role = state.grants.roles.find((r) => r.id === roleId && r.index !== SERVER_ROLE);
     const place = state.peers.get(peerId) ?? state.lost.get(peerId);
     if (place === undefined || role === undefined || place.role === role.index) return;
@@ -54,7 +66,8 @@ export class ServerRights {
       events.judgeAgain(peer);
       channels.judgeAgain(peerId);
       peer.link.dropWaiting();
-    }
+      work.handleRole(peer);
+    } else this.#noteLost(place, before);
     for (const other of state.peers.values()) {
       if (other !== peer) other.tell({ kind: "role", peer: peerId, roleId, grantEpoch: 0 });
     }
@@ -80,7 +93,7 @@ export class ServerRights {
     place.adjusted.set(component, message);
     state.log.write(LogCode.GrantsChanged, state.nowMs, peerId, componentId);
     const peer = state.peers.get(peerId);
-    if (peer === undefined) return;
+    if (peer === undefined) return this.#noteLost(place, before);
     const { readGranted, readRevoked, writeGranted, writeRevoked } = message;
     const adjustment = { componentId, readGranted, readRevoked, writeGranted, writeRevoked };
     this.#raise(peer, before, (grantEpoch) => {
@@ -97,16 +110,29 @@ export class ServerRights {
     this.#putRight(peer, before);
   }
 
-  /** Of what the peer may not write any more it may have sent a value that does not count: it is told the one that does. */
-  #putRight(peer: ServerPeer, before: readonly number[]): void {
-    const { world } = this.#parts.state;
+  /** Who is away when its rights change hears of them when it comes back; what it has by then does not count as known to it. */
+  #noteLost(place: Holder, before: readonly number[]): void {
+    place.sender.setRole(place.role, 0);
+    this.#putRight(place, before);
+  }
+
+  /**
+   * Of what the peer may not write any more it may have sent a value that does not count: it is told the one that does. Of what it may write
+   * from now on it may have no value, or an old one: what it sends before it has heard of the present one does not count.
+   */
+  #putRight(peer: Holder, before: readonly number[]): void {
+    const { world, lastTick } = this.#parts.state;
     const now = this.#writable(peer);
-    const lost = before.map((mask, c) => mask & ~now[c]!);
-    if (lost.every((mask) => mask === 0)) return;
+    const changed = before.map((mask, c) => mask ^ now[c]!);
+    if (changed.every((mask) => mask === 0)) return;
     world.forEachOwned(peer.peer, (id) => {
+      let isGained = false;
       world.forEachComponent(id, (c) => {
-        if (lost[c] !== 0) peer.sender.putRight(id, c);
+        if (changed[c] === 0) return;
+        peer.sender.putRight(id, c);
+        if ((now[c]! & ~before[c]!) !== 0) isGained = true;
       });
+      if (isGained) world.raiseEpoch(id, lastTick + 1);
     });
   }
 

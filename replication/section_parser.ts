@@ -42,6 +42,7 @@ export class SectionParser {
   readonly #direction: LinkDirection;
   readonly #held: ReceivedEntities;
   readonly #fieldsAllowed: (component: number) => number;
+  readonly #fieldsNow: (component: number) => number;
   readonly #widths: SectionWidths;
   readonly #codecs: FieldCodec[];
   readonly #newest: ComponentValue[];
@@ -60,17 +61,24 @@ export class SectionParser {
   /** The entity ended, and its slot has another. */
   #isPast = false;
 
-  /** A parser that reads against `held`. */
+  /**
+   * A parser that reads against `held`.
+   *
+   * @param fieldsAllowed Fields that may ever come; any other spoils the section.
+   * @param fieldsNow Fields that may come under the present epoch; any other is of an epoch of the same number, long before.
+   */
   constructor(
     grants: Grants,
     direction: LinkDirection,
     held: ReceivedEntities,
     fieldsAllowed: (component: number) => number,
+    fieldsNow: (component: number) => number,
   ) {
     this.#grants = grants;
     this.#direction = direction;
     this.#held = held;
     this.#fieldsAllowed = fieldsAllowed;
+    this.#fieldsNow = fieldsNow;
     this.#widths = sectionWidths(grants);
     this.#codecs = grants.components.map((component) => new FieldCodec(component));
     this.#newest = grants.components.map(createValue);
@@ -193,6 +201,7 @@ export class SectionParser {
       held = store.mask(reference);
       this.#codecs[component]!.decodeDelta(reader, out, held);
     }
+    if ((held & ~this.#fieldsNow(component)) !== 0) reader.fail(Fault.WrongEpoch);
     if (reader.fault !== undefined) return;
     const isAbsolute = code === ReferenceCode.None;
     this.#addValue(component, value, versionTick, time, out, held, isAbsolute);
@@ -275,6 +284,7 @@ export class SectionParser {
         const whole = new Reader(assembly.completed(piece, bytes));
         const held = codec.decodeAbsolute(whole, out);
         if ((held & ~allowed) !== 0) whole.fail(Fault.Forbidden);
+        if ((held & ~this.#fieldsNow(component)) !== 0) whole.fail(Fault.WrongEpoch);
         const fault = whole.finish();
         if (fault !== undefined) return reader.fail(fault);
         this.#addValue(component, value, versionTick, time, out, held, true);

@@ -58,13 +58,14 @@ export class SnapshotReceiver {
     this.#peer = options.direction === "down" ? options.peer : undefined;
     this.#held = new ReceivedEntities(options.grants);
     this.#mayHold = options.mayHold ?? (() => true);
-    const allowed = options.fieldsAllowed ??
-      ((c: number) => this.#rights.own[c]! | this.#rights.other[c]!);
+    const present = (c: number) => this.#rights.own[c]! | this.#rights.other[c]!;
     this.#parser = new SectionParser(
       options.grants,
       options.direction,
       this.#held,
-      allowed,
+      options.fieldsAllowed ?? present,
+      // What a peer sends beyond its rights is the gate's to refuse, and is told.
+      options.direction === "down" ? present : () => -1,
     );
   }
 

@@ -61,6 +61,8 @@ function auditEngine(run: PermissionRun, client: Client, peer: number): void {
       eachKey(client, component, values, (field, key) => {
         const { name } = component.fields[field]!;
         if (key === neutral[field] || judge.mayKnowNow(peer, id, component.name, name)) return;
+        // What never was the world's is its own invention: a write of a former owner that came too late.
+        if (!judge.wasEver(id, component.index, field, key)) return;
         judge.find("retained", `peer ${peer}'s engine keeps ${component.name}.${name} of ${id}`);
       });
     }

@@ -237,6 +237,12 @@ export class Judge {
     return this.#anyHost.mayRead(this.roleOf(peer), component, field, isOwner, adjustment);
   }
 
+  /** Whether a field of the world ever had this value. */
+  wasEver(id: number, component: number, field: number, key: string): boolean {
+    const versions = this.#entities.get(id)?.versions.get(component)?.[field] ?? [];
+    return versions.some((version) => version.key === key);
+  }
+
   /** Whether nothing has changed in the peer's rights and the entity's owner since `sinceMs`. */
   isSettled(peer: number, id: number, sinceMs: number): boolean {
     const owners = this.#entities.get(id)?.owners;

@@ -115,7 +115,7 @@ export interface FuzzPlan {
   readonly nowMs: () => number;
 }
 
-const PLANTED_WORLDS = 8;
+const PLANTED_WORLDS = 40;
 const PLANTED_OPERATIONS = 1_500;
 const PLANTED_STEPS = 20;
 

@@ -4,9 +4,14 @@ import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { Fault, faultName } from "../../protocol/faults.ts";
 import { Reader } from "../../protocol/reader.ts";
 import { Writer } from "../../protocol/writer.ts";
+import { Adjustments } from "../../permissions/adjustments.ts";
 import { foldSigned, writeGamma } from "../../replication/gamma.ts";
+import { createInterestResult, Interest } from "../../replication/interest.ts";
 import { type DecodedSnapshot, SnapshotReceiver } from "../../replication/snapshot_receiver.ts";
+import { SnapshotSender } from "../../replication/snapshot_sender.ts";
+import { createValue } from "../../replication/value.ts";
 import { World } from "../../replication/world.ts";
+import { driverGrants } from "../support/driver_world.ts";
 import { createPrng } from "../support/prng.ts";
 import { randomValue } from "../support/random_values.ts";
 import {
@@ -656,4 +661,47 @@ Deno.test("`SnapshotReceiver.forget()` frees an entity at once", () => {
   receiver.forget(5);
   receiver.forget(5);
   assertEquals(receiver.heldCount, 0);
+});
+
+Deno.test("SnapshotReceiver takes nothing of an epoch of the same number that is 256 changes old", () => {
+  const card = {
+    id: 1,
+    name: "Card",
+    fields: { a: { type: "u32" }, c: { type: "u32", read: [], write: [] } },
+    authority: "owner",
+    read: ["all"],
+    write: ["player"],
+    rateHz: 30,
+    grantable: { read: ["c"] },
+  };
+  const grants = driverGrants({ components: [card], voice: undefined, maxEntities: 64 });
+  const component = grants.components[0]!;
+  const readable = { readGranted: 2, readRevoked: 0, writeGranted: 0, writeRevoked: 0 };
+  const adjusted = new Adjustments();
+  adjusted.set(component, readable);
+  const theirs = new Adjustments();
+  theirs.copy(adjusted);
+  const world = new World(grants);
+  const options = { grants, roleIndex: 1, direction: "down", peer: 1 } as const;
+  const sender = new SnapshotSender({ ...options, world, adjusted });
+  const receiver = new SnapshotReceiver({ ...options, adjusted: theirs, fieldsAllowed: () => 3 });
+  const value = createValue(component);
+  value.lanes[1] = 4242;
+  const id = 1 << 20 | 1;
+  world.spawn(id, 0, 1);
+  world.addComponent(id, 0, value, 1, 64);
+  const interest = new Interest(grants, world);
+  const found = createInterestResult();
+  interest.rebuild();
+  interest.query(undefined, found);
+  sender.updateView(1, found);
+  const writer = new Writer(1_200);
+  assert(sender.writeSection(writer, 8_000, 1, 1));
+  for (let i = 1; i <= 256; i++) {
+    theirs.set(component, { ...readable, readGranted: 0, readRevoked: 2 });
+    receiver.setRole(1, i & 255);
+  }
+  const reader = new Reader(writer.finish());
+  assertEquals(receiver.decode(reader, 1), undefined);
+  assertEquals(reader.fault, Fault.WrongEpoch);
 });
