@@ -275,7 +275,6 @@ function nearness(track: EntityTrack): number {
   return track.distanceSquared < MIDDLE_SQUARED ? 2 : 1;
 }
 
-/** Equal ones by id: the order in which entities were met says where hidden ones stand. */
 function byPriority(a: EntityTrack, b: EntityTrack): number {
-  return b.priority - a.priority || a.id - b.id;
+  return b.priority - a.priority;
 }
