@@ -211,8 +211,6 @@ export class ServerWrites {
       if (!decision.allowed) continue;
       // The server's engine added it, and the peer does not know of it yet.
       if (!peer.sender.isAcked(id, c)) continue;
-      // Of what it may not read it knows only what it sent itself.
-      if (peer.sender.isWithheld(c) && peer.receiver.newestTick(id, c) < 0) continue;
       world.removeComponent(id, c, this.#tick);
       outbox.markRemove(id, c);
     }

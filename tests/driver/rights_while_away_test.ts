@@ -22,18 +22,8 @@ const CARD = {
   },
   grantable: { read: ["d"], write: ["d"] },
 };
-const BLIND = {
-  id: 2,
-  name: "Blind",
-  authority: "owner",
-  read: [],
-  write: ["player"],
-  rateHz: 30,
-  spawn: { roles: ["player"], maxPerPeer: 4 },
-  fields: { x: { type: "u32" } },
-};
 const GRANTS = driverGrants({
-  components: [CARD, BLIND],
+  components: [CARD],
   voice: undefined,
   resumeMs: 60_000,
 });
@@ -169,13 +159,6 @@ for (const how of ["link", "driver"] as const) {
     assertEquals(both().map((values) => values?.b), [3, 3]);
   });
 }
-
-Deno.test("a component that its owner may not read stays, when the owner's next header does not name it", () => {
-  const { pair, server, there } = stage();
-  assert(server.set(there, "Blind", { x: 5 }));
-  flush(pair, 600);
-  assertEquals(server.get(there, "Blind"), { x: 5 });
-});
 
 Deno.test("a peer that is promoted may cause the work of its new role", () => {
   const telemetry = {
