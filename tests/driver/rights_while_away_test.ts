@@ -1,7 +1,7 @@
-// Rights that change while a peer is away, or that it has for entities it could not spawn any more: when it is back, both ends hold the
-// same, and nothing counts that nobody wrote.
+// Rights that change while a peer is away, and work that follows from rights: when it is back, both ends hold the same, and nothing counts
+// that nobody wrote.
 
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import type { PairOptions } from "../support/pair.ts";
 import { Pair } from "../support/pair.ts";
 import { driverGrants } from "../support/driver_world.ts";
@@ -137,28 +137,6 @@ Deno.test("rights that are restored bring no value that nobody wrote, when the p
     assertEquals(both().map((values) => values.a), [55, 55], `seed ${seed}`);
   }
 });
-
-for (const how of ["link", "driver"] as const) {
-  Deno.test(`a peer that may not spawn any more keeps what it has, when its ${how} is lost`, () => {
-    const card = { ...CARD, spawn: { roles: ["player"], maxPerPeer: 4 } };
-    const grants = driverGrants({ components: [card], voice: undefined, resumeMs: 60_000 });
-    const { pair, client, server, peer, mine, both } = stage({ grants });
-    server.setRole(peer, "spectator");
-    flush(pair, 1_000);
-    assert(client.engine.set(mine, "Card", { b: 2 }));
-    flush(pair, 300);
-    if (how === "link") pair.links.get(client)!.change({ lossRate: 1 });
-    else client.restartDriver(50);
-    const isBack = () =>
-      pair.server.core.counters.get("join.resumed") === 1 && client.core.isJoined;
-    pair.until("the peer is back", isBack, 30_000);
-    for (let i = 0; i < 40; i++) flush(pair, 50);
-    assertEquals(both().map((values) => values?.b), [2, 2]);
-    assert(client.engine.set(mine, "Card", { b: 3 }));
-    flush(pair, 600);
-    assertEquals(both().map((values) => values?.b), [3, 3]);
-  });
-}
 
 Deno.test("a peer that is promoted may cause the work of its new role", () => {
   const telemetry = {
