@@ -5,6 +5,7 @@ import { DRIVER_HANDLE_BIT, type Handle, type ToDriver } from "../protocol/engin
 import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { MAX_COMPONENTS, OVERRIDE_ECHO_MS } from "../protocol/limits.ts";
+import { ALLOWED } from "../permissions/gate.ts";
 import { type ComponentGrant, ownWriteMaskOf, readMaskOf } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
 import { setNeutral } from "../replication/quantise.ts";
@@ -26,6 +27,8 @@ export class ClientOwn {
   readonly #ids = new EntityIdPool();
   /** Ids taken from the pool of the present link: the server hears of them over this link or not at all. */
   readonly #fresh = new Set<EntityId>();
+  /** Entities that the batch being applied brings back from an earlier driver or link, with the components that they have. */
+  readonly #returning = new Set<EntityId>();
   /** Last tick that was sent: what changes belongs to a later one. */
   readonly #sentTick: () => number;
   /** When the engine was told a value of the server for one of its own components, by entity and component; oldest first. */
@@ -102,6 +105,7 @@ export class ClientOwn {
     // Each batch has a time of its own: two that come in one moment are still two samples.
     const time = Math.max(state.timeAt(nowMs), this.#stamp + 1);
     this.#stamp = time;
+    this.#returning.clear();
     const named: number[] = [];
     const composition = compositionOf(batch, this.#reader);
     // First what makes room: an engine may replace what it has as many of as it may.
@@ -214,10 +218,16 @@ export class ClientOwn {
     this.#overrides.set(key, nowMs);
   }
 
-  /** The server's engine took a component away. */
-  dropComponent(id: EntityId, c: number): void {
-    if (this.#component(c).authority !== "owner" || !this.#world.hasComponent(id, c)) return;
-    this.#world.removeComponent(id, c, this.#tick);
+  /** A header of an own entity names a component no more; whether it was taken away. Of what this client may not read it says nothing. */
+  dropComponent(id: EntityId, c: number): boolean {
+    const component = this.#component(c);
+    const { role, adjusted } = this.#state;
+    const isTold = readMaskOf(component, role, true, adjusted) !== 0;
+    if (!isTold && ownWriteMaskOf(component, role, adjusted) !== 0) return false;
+    if (component.authority === "owner" && this.#world.hasComponent(id, c)) {
+      this.#world.removeComponent(id, c, this.#tick);
+    }
+    return true;
   }
 
   /** An own entity ended at the server. */
@@ -254,7 +264,8 @@ export class ClientOwn {
     const { handles, gate, role, peer } = this.#state;
     const known = handles.idOf(handle);
     if (known !== NO_ENTITY && this.isOwn(known)) return undefined;
-    const decision = gate.decideSpawn({
+    // One that comes back under its name lives in the world already, as far as its engine knows: only the server can refuse it.
+    const decision = known !== NO_ENTITY ? ALLOWED : gate.decideSpawn({
       components,
       roleIndex: role,
       ownedCount: this.#world.countOwned(peer),
@@ -277,6 +288,7 @@ export class ClientOwn {
       handles.bind(handle, id);
       this.#fresh.add(id);
     }
+    if (known !== NO_ENTITY) this.#returning.add(id);
     this.#world.spawn(id, peer, this.#tick);
     this.#view.adopt(id);
     return id;
@@ -335,7 +347,7 @@ export class ClientOwn {
       if (state.nowMs - saidMs < OVERRIDE_ECHO_MS) state.outbox.markValue(id, c);
       return;
     }
-    const decision = state.gate.decideChange({
+    const decision = this.#returning.has(id) ? ALLOWED : state.gate.decideChange({
       component: c,
       op: "add",
       roleIndex: state.role,

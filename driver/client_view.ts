@@ -24,8 +24,8 @@ export interface ViewEvents {
     value: ComponentValue,
     time: TimelineTime,
   ): void;
-  /** The server's engine took a component of an own entity away. */
-  dropped(id: EntityId, component: number): void;
+  /** The server names a component of an own entity no more; whether that means that its engine took it away. */
+  dropped(id: EntityId, component: number): boolean;
   /** An entity ended. */
   gone(id: EntityId): void;
 }
@@ -112,7 +112,7 @@ export class ClientView {
         if (this.#events.isOwn(id)) {
           // Under the epoch we know, it is our own removal that comes back.
           if (id !== raised) return;
-          this.#events.dropped(id, component);
+          if (!this.#events.dropped(id, component)) return;
         }
         this.#outbox.markRemove(id, component);
       },

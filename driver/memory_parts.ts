@@ -75,6 +75,8 @@ const ROW_BYTES = 17;
 const ENTITY_BYTES = 40;
 /** Bytes of one entity in the interest grid and a list of candidates, doubling included. */
 const INTEREST_BYTES = 128;
+/** Bytes of one entity's component that peers write: who did last, and which fields. */
+const WRITER_BYTES = 8;
 /** Bytes of one entity's component whose writes are checked: two times, two allowances of silence. */
 const CHECKED_BYTES = 32;
 /** Bytes of one check of it: two allowances, and a window of velocities. */
@@ -168,6 +170,10 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
 
   buffer = doubled(maxEntities) * INTEREST_BYTES + doubled(maxEntities) * 16;
   buffer += (components.length + 1) * (maxEntities + 1) * 8;
+  if (role === "server") {
+    const written = components.filter(({ authority }) => authority === "owner").length;
+    buffer += written * (maxEntities + 1) * WRITER_BYTES;
+  }
   heap = (2 * maxEntities) * (4 * MAP_ENTRY_BYTES) + maxEntities * (3 * OBJECT_BYTES + 3 * 256);
   part("world: ids, handles, interest, what waits for the engine", ["maxEntities"], heap, buffer);
 

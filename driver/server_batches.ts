@@ -153,6 +153,7 @@ export class ServerBatches {
     const c = component.index;
     if (!world.hasComponent(id, c)) {
       world.addComponent(id, c, this.#reader.wholeOf(component, mask, value), tick, time);
+      this.#state.writers.noteAdded(id, c, SERVER_PEER, 0);
       this.#override(id, component, tick);
     } else if (world.write(id, c, mask, value, tick, time) !== 0) {
       this.#override(id, component, tick);

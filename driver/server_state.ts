@@ -33,6 +33,7 @@ import { PeerIds } from "./peer_ids.ts";
 import { clampSampleTime } from "./sample_time.ts";
 import type { ServerPeer } from "./server_peer.ts";
 import { Violations } from "./violations.ts";
+import { WriterTable } from "./writer_table.ts";
 
 /** What a denial is about. */
 export type DenialSubject = "component" | "event" | "channel" | "voice" | "spawn" | "despawn";
@@ -54,6 +55,7 @@ export class ServerState {
   readonly environment: CoreEnvironment;
   readonly gate: Gate;
   readonly world: World;
+  readonly writers: WriterTable;
   readonly clock: TimelineClock;
   readonly counters = new Counters();
   readonly log: LogRing;
@@ -84,6 +86,7 @@ export class ServerState {
     this.log = new LogRing(log);
     this.gate = new Gate(grants);
     this.world = new World(grants);
+    this.writers = new WriterTable(grants);
     this.clock = new TimelineClock(grants.tickHz);
     this.outbox = new EngineOutbox(grants, this.handles, {
       readValue: (id, c, out) =>

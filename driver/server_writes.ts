@@ -192,7 +192,7 @@ export class ServerWrites {
 
   /** Removes components of an entity that the peer owns; added ones come with their values. */
   #compose(peer: ServerPeer, entry: SnapshotEntry): void {
-    const { world, outbox } = this.#state;
+    const { world, outbox, writers } = this.#state;
     const { id } = entry;
     if (entry.epoch !== world.epoch(id)) return;
     for (const component of this.#state.grants.components) {
@@ -209,8 +209,11 @@ export class ServerWrites {
         direction: "in",
       });
       if (!decision.allowed) continue;
-      // The server's engine added it, and the peer does not know of it yet.
-      if (!peer.sender.isAcked(id, c)) continue;
+      // Of what it may not read it knows only what it did itself; of the rest, what it has been told.
+      const isKnown = peer.sender.isWithheld(c)
+        ? writers.isBy(id, c, peer.peer)
+        : peer.sender.isAcked(id, c);
+      if (!isKnown) continue;
       world.removeComponent(id, c, this.#tick);
       outbox.markRemove(id, c);
     }
@@ -228,13 +231,14 @@ export class ServerWrites {
   }
 
   #applyValue(peer: ServerPeer, entry: SnapshotEntry, time: TimelineTime, nowMs: number): void {
-    const { world, gate, grants, outbox } = this.#state;
+    const { world, gate, grants, outbox, writers } = this.#state;
     const { id, component: c } = entry;
     if (!world.isAlive(id)) return;
     const component = grants.components[c]!;
     const isOwner = world.owner(id) === peer.peer;
     const passing = this.#writable(peer, c, isOwner);
-    const fields = entry.held & passing;
+    const readable = gate.readMask(c, peer.role, isOwner, peer.adjusted);
+    const fields = entry.held & passing & ~this.#unsaid(peer, entry, passing & ~readable);
     const decision = gate.decideWrite({
       component: c,
       mask: entry.mask,
@@ -248,7 +252,6 @@ export class ServerWrites {
       return this.#refuse(peer, decision.rule, entry, nowMs);
     }
     // A denial says that the world has another value: of what the peer may not read it must not say even that.
-    const readable = gate.readMask(c, peer.role, isOwner, peer.adjusted);
     const isCut = !decision.allowed && this.#differs(entry, entry.mask & ~passing & readable);
     // An override stands until its owner has acknowledged it; only then do the owner's writes count again.
     const isKnown = world.hasComponent(id, c);
@@ -280,8 +283,24 @@ export class ServerWrites {
       peer.sender.markSynced(id, c);
       outbox.markValue(id, c);
     }
+    if (isKnown) writers.noteWritten(id, c, peer.peer, fields & ~refused);
     if (broken !== 0) this.#refuseFields(peer, Rule.Check, c, broken, id, nowMs);
     if (isCut) this.#refuse(peer, Rule.Host, entry, nowMs);
+  }
+
+  /**
+   * Fields of an entry, out of `blind` ones that the peer writes and does not read, in which it has said nothing yet: a value comes whole, and in
+   * these it has the neutral one, which must not take the place of the world's.
+   */
+  #unsaid(peer: ServerPeer, { id, component: c, value }: SnapshotEntry, blind: number): number {
+    const { world, writers, grants } = this.#state;
+    if (blind === 0 || !world.hasComponent(id, c)) return 0;
+    const unknown = blind & ~writers.fieldsOf(id, c, peer.peer);
+    if (unknown === 0) return 0;
+    const component = grants.components[c]!;
+    const neutral = this.#whole[c]!;
+    setNeutral(component, neutral);
+    return unknown & ~changedFields(component, value, neutral, unknown);
   }
 
   /** Whether any of these fields of an entry is another than the world's: an absolute value repeats those that were put right. */
@@ -302,7 +321,7 @@ export class ServerWrites {
     peer: ServerPeer,
     time: TimelineTime,
   ): void {
-    const { world, grants, outbox } = this.#state;
+    const { world, grants, outbox, writers } = this.#state;
     const component = grants.components[c]!;
     const whole = this.#whole[c]!;
     setNeutral(component, whole);
@@ -315,6 +334,7 @@ export class ServerWrites {
       this.#tick,
       clampSampleTime(sampled, time, grants.tickHz),
     );
+    writers.noteAdded(id, c, peer.peer, held);
     outbox.markValue(id, c);
   }
 

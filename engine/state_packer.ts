@@ -3,6 +3,7 @@
 
 import type { Handle, ToDriver } from "../protocol/engine_messages.ts";
 import { MAX_BATCH_BYTES, MAX_COMPONENTS, MAX_ENTITIES } from "../protocol/limits.ts";
+import { ALLOWED } from "../permissions/gate.ts";
 import type { ComponentGrant } from "../permissions/grants.ts";
 import type { Rule } from "../permissions/rule.ts";
 import { setNeutral } from "../replication/quantise.ts";
@@ -204,7 +205,8 @@ export class StatePacker {
       state.world.read(record.handle, component.name) !== undefined &&
       state.writeMaskOf(record, component) !== 0
     );
-    const decision = state.gate.decideSpawn({
+    // An entity that lives in the world already is not spawned anew, whatever this peer's role may spawn by now: only the server can refuse it.
+    const decision = record.id !== 0 && !state.isAuthority ? ALLOWED : state.gate.decideSpawn({
       components: present.map((component) => component.index),
       roleIndex: state.roleIndex,
       ownedCount: state.countOwned(state.peer, record),

@@ -164,6 +164,11 @@ export class SnapshotSender {
     return this.#view.isShown(id);
   }
 
+  /** Whether the peer is sent nothing of this component, even of its own entities. */
+  isWithheld(c: number): boolean {
+    return this.#view.isWithheld(c);
+  }
+
   /** Whether the peer has the newest value of a component of its own: acknowledged, written by itself, or never sent to it. */
   isAcked(id: EntityId, c: number): boolean {
     if (this.#view.isWithheld(c)) return true;

@@ -68,3 +68,49 @@ Deno.test("ServerCore's denials do not tell whether a field has the value that w
   });
   assertEquals(told[0], told[1]);
 });
+
+Deno.test("a field that was granted to be written, and not to be read, keeps its value until its owner gives it another", () => {
+  const component = {
+    ...COMPONENT,
+    fields: { ...COMPONENT.fields, dial: { type: "u32", read: [], write: [] } },
+    grantable: { write: ["dial"] },
+  };
+  const grants = driverGrants({ components: [component], voice: undefined });
+  const pair = new Pair({ grants, seed: 4, clients: 1 }).start().joinAll();
+  const client = pair.clients[0]!;
+  const { engine } = pair.server;
+  const owner = client.engine.peer!;
+  const handle = engine.spawn({ Note: { number: 1, dial: 40 } }, { owner });
+  const turn = () => {
+    for (const node of [engine, client.engine]) node.flush();
+    pair.run(300);
+  };
+  turn();
+  const theirs = client.engine.handleOf(engine.networkIdOf(handle));
+  const held = () => {
+    const values = pair.server.world.read(handle, "Note");
+    return [values?.["number"], values?.["dial"]];
+  };
+  assert(engine.grant(owner, "Note", { write: ["dial"] }));
+  turn();
+  assert(client.engine.set(theirs, "Note", { number: 2 }));
+  turn();
+  assertEquals(held(), [2, 40]);
+  assert(client.engine.set(theirs, "Note", { dial: 41 }));
+  turn();
+  assertEquals(held(), [2, 41]);
+  assert(client.engine.set(theirs, "Note", { dial: 0 }));
+  turn();
+  assertEquals(held(), [2, 0]);
+});
+
+Deno.test("an entity that is handed over keeps what its new owner writes blindly, until it writes", () => {
+  const { pair, client, handle, theirs, write } = stage({}, true);
+  write({ number: 5 });
+  const held = pair.server.world.read(handle, "Note");
+  assertEquals([held?.["number"], held?.["flag"], held?.["turn"]], [5, true, [1, 0, 0, 0]]);
+  write({ flag: true, number: 6 });
+  write({ flag: false });
+  assertEquals(pair.server.world.read(handle, "Note")?.["flag"], false);
+  assertEquals(client.engine.get(theirs, "Note")?.["number"], 6);
+});

@@ -1,7 +1,7 @@
-// Rights that change while a peer is away, and work that follows from rights: when it is back, both ends hold the same, and nothing counts
-// that nobody wrote.
+// Rights that change while a peer is away, or that it has for entities it could not spawn any more: when it is back, both ends hold the
+// same, and nothing counts that nobody wrote.
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { PairOptions } from "../support/pair.ts";
 import { Pair } from "../support/pair.ts";
 import { driverGrants } from "../support/driver_world.ts";
@@ -22,8 +22,18 @@ const CARD = {
   },
   grantable: { read: ["d"], write: ["d"] },
 };
+const BLIND = {
+  id: 2,
+  name: "Blind",
+  authority: "owner",
+  read: [],
+  write: ["player"],
+  rateHz: 30,
+  spawn: { roles: ["player"], maxPerPeer: 4 },
+  fields: { x: { type: "u32" } },
+};
 const GRANTS = driverGrants({
-  components: [CARD],
+  components: [CARD, BLIND],
   voice: undefined,
   resumeMs: 60_000,
 });
@@ -138,6 +148,35 @@ Deno.test("rights that are restored bring no value that nobody wrote, when the p
   }
 });
 
+for (const how of ["link", "driver"] as const) {
+  Deno.test(`a peer that may not spawn any more keeps what it has, when its ${how} is lost`, () => {
+    const card = { ...CARD, spawn: { roles: ["player"], maxPerPeer: 4 } };
+    const grants = driverGrants({ components: [card], voice: undefined, resumeMs: 60_000 });
+    const { pair, client, server, peer, mine, both } = stage({ grants });
+    server.setRole(peer, "spectator");
+    flush(pair, 1_000);
+    assert(client.engine.set(mine, "Card", { b: 2 }));
+    flush(pair, 300);
+    if (how === "link") pair.links.get(client)!.change({ lossRate: 1 });
+    else client.restartDriver(50);
+    const isBack = () =>
+      pair.server.core.counters.get("join.resumed") === 1 && client.core.isJoined;
+    pair.until("the peer is back", isBack, 30_000);
+    for (let i = 0; i < 40; i++) flush(pair, 50);
+    assertEquals(both().map((values) => values?.b), [2, 2]);
+    assert(client.engine.set(mine, "Card", { b: 3 }));
+    flush(pair, 600);
+    assertEquals(both().map((values) => values?.b), [3, 3]);
+  });
+}
+
+Deno.test("a component that its owner may not read stays, when the owner's next header does not name it", () => {
+  const { pair, server, there } = stage();
+  assert(server.set(there, "Blind", { x: 5 }));
+  flush(pair, 600);
+  assertEquals(server.get(there, "Blind"), { x: 5 });
+});
+
 Deno.test("a peer that is promoted may cause the work of its new role", () => {
   const telemetry = {
     id: 1,
@@ -163,4 +202,28 @@ Deno.test("a peer that is promoted may cause the work of its new role", () => {
   }
   assertEquals(left, 0);
   assertEquals(pair.server.core.counters.get("net.unreadDatagrams") ?? 0, 0);
+});
+
+Deno.test("a component that its owner loses the right to read stays, and goes when its owner takes it away", () => {
+  const veil = { ...BLIND, name: "Veil", read: ["player"], write: ["player", "spectator"] };
+  const grants = driverGrants({ components: [CARD, { ...veil, id: 3 }], voice: undefined });
+  const { pair, client, server, peer, mine, there } = stage({ grants });
+  assert(client.engine.set(mine, "Veil", { x: 3 }));
+  flush(pair, 300);
+  assert(server.set(there, "Veil", { x: 5 }));
+  flush(pair, 300);
+  assertEquals(client.engine.get(mine, "Veil"), { x: 5 });
+  server.setRole(peer, "spectator");
+  flush(pair, 300);
+  assert(server.set(there, "Card", { b: 8 }));
+  flush(pair, 600);
+  assertEquals(server.get(there, "Veil"), { x: 5 });
+  assert(client.engine.set(mine, "Card", { b: 9 }));
+  flush(pair, 600);
+  assertEquals(server.get(there, "Veil"), { x: 5 });
+  server.setRole(peer, "player");
+  flush(pair, 300);
+  assert(client.engine.remove(mine, "Veil"));
+  flush(pair, 300);
+  assertEquals(server.get(there, "Veil"), undefined);
 });

@@ -5,14 +5,17 @@
 const MARK = Uint8Array.of(0x02, 0x51, 0x7a, 0x37);
 const MARK_WORD = 0x377a5102;
 const ID_LENGTH = 7;
-/** Bytes of one canary: the mark and a number of 7 digits to the base 36. */
+/** Numbers are below 36^4: the other digits check them, so that a canary whose end was cut off and made up by what follows is none. */
+const CHECKS = 36 ** 3;
+/** Bytes of one canary: the mark, and a number with its check in 7 digits to the base 36. */
 export const CANARY_BYTES = MARK.length + ID_LENGTH;
 /** In a long text the canary comes again and again, so that each piece of it holds a whole one. */
 const REPEAT_BYTES = 48;
 
 /** The text of canary `number` in about `length` characters, one byte each; no shorter than a canary. */
 export function canaryText(number: number, length: number): string {
-  const one = String.fromCharCode(...MARK) + number.toString(36).padStart(ID_LENGTH, "0");
+  const id = number * CHECKS + checkOf(number);
+  const one = String.fromCharCode(...MARK) + id.toString(36).padStart(ID_LENGTH, "0");
   let text = one;
   while (text.length < length) {
     const filler = "lorem ipsum dolor sit amet consectetur ".slice(0, REPEAT_BYTES - CANARY_BYTES);
@@ -46,5 +49,13 @@ function note(bytes: Uint8Array, at: number, offset: number, found: Set<number>)
     const byte = (bytes[from]! >>> offset) | ((bytes[from + 1] ?? 0) << (8 - offset));
     text += String.fromCharCode(byte & 0xff);
   }
-  if (/^[0-9a-z]{7}$/.test(text)) found.add(parseInt(text, 36));
+  if (!/^[0-9a-z]{7}$/.test(text)) return;
+  const id = parseInt(text, 36);
+  const number = Math.floor(id / CHECKS);
+  if (id % CHECKS === checkOf(number)) found.add(number);
+}
+
+/** The check of a number; Knuth's multiplicative hash. */
+function checkOf(number: number): number {
+  return (Math.imul(number + 1, 0x9e37_79b1) >>> 0) % CHECKS;
 }

@@ -137,10 +137,22 @@ export class PermissionRun {
       this.#steps += 1;
       if (this.#steps % 60 === 0) auditClients(this);
     }
+    this.#takeBack();
     // Then nothing changes any more, and what is left of revoked rights has no excuse.
     this.pair.run(SETTLED_MS + 500);
     auditClients(this);
     return this.total;
+  }
+
+  /** Half of the clients' entities go to the server, so that much of what their owners alone might read is to be forgotten. */
+  #takeBack(): void {
+    const { engine, world } = this.pair.server;
+    this.pair.run(500);
+    for (const handle of [...world.handles()]) {
+      if (engine.ownerOf(handle) === 0 || this.#prng.chance(0.5)) continue;
+      if (engine.transfer(handle, 0)) this.counts.transfers += 1;
+    }
+    engine.flush();
   }
 
   /** Operations done so far. */

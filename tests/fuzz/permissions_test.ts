@@ -4,6 +4,7 @@ import { runWorld, seedThatCatches } from "./permissions.ts";
 
 const WORLDS = 4;
 const OPERATIONS = 2_000;
+
 Deno.test("PermissionRun finds no leak, no unauthorised change and nothing kept in random worlds", () => {
   const seen = { canaries: 0, privateFields: 0, changes: 0 };
   for (let seed = 1; seed <= WORLDS; seed++) {

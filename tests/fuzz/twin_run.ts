@@ -50,6 +50,11 @@ export class TwinRun {
   readonly #hostile: Hostile;
   readonly #secretFields: readonly boolean[][];
   /**
+   * Who writes to the author's components with secrets after their spawn: the author, or the server. Both at once, the author's write may be
+   * late and not count; its next secret may then be the one that held before by chance, and a write that changes nothing is seen by all.
+   */
+  readonly #isAuthorsAlone: boolean;
+  /**
    * Handles of entities that no observer can see. They never end: what names one of them names another one in the other twin, where it would
    * be the end of nothing.
    */
@@ -68,6 +73,7 @@ export class TwinRun {
     // link, then: where bytes are scarce there is none.
     const isTight = script.chance(0.5);
     const limits = { peerBytesPerSecond: isTight ? 5_000 + script.nextBelow(20_000) : 4_000_000 };
+    this.#isAuthorsAlone = script.chance(0.5);
     this.grants = grantsOf(fuzz, fuzz.deny, limits);
     this.#rights = new Rights(fuzz.world, fuzz.deny);
     this.#secretFields = this.grants.components.map((component) =>
@@ -252,6 +258,8 @@ export class TwinRun {
     this.#touched.add(key);
     // Two who write one secret, and one of them without reading it: whether a write changes anything would be a matter of the secret.
     const isAuthors = this.#isAuthors(handle);
+    const hasSecrets = this.#secretFields[component.index]!.includes(true);
+    if (isAuthors && hasSecrets && this.#isAuthorsAlone) return;
     const values = this.#values(
       node,
       handle,
@@ -289,7 +297,9 @@ export class TwinRun {
       client,
       handle,
       component,
-      (field) => this.#rights.mayWrite(role, component.name, field, true),
+      (field) =>
+        this.#rights.mayWrite(role, component.name, field, true) &&
+        (this.#isAuthorsAlone || !this.#isSecretField(component, field)),
     );
     if (Object.keys(values).length > 0) engine.set(handle, component.name, values);
   }
