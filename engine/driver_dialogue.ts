@@ -10,21 +10,12 @@ import {
   type ToEngine,
 } from "../protocol/engine_messages.ts";
 import { Fault, faultName } from "../protocol/faults.ts";
-import {
-  ENGINE_LINK_VERSION,
-  ENGINE_TIMEOUT_MS,
-  MAX_DENIAL_REPORTS_PER_S,
-  NONCE_HASH_BYTES,
-  NONCE_RECORD_BYTES,
-  RESYNC_CONFIRM_MS,
-} from "../protocol/limits.ts";
-import { SERVER_ROLE } from "../permissions/grants.ts";
-import { RateLimiter } from "../permissions/rate_limiter.ts";
+import { ENGINE_LINK_VERSION, RESYNC_CONFIRM_MS } from "../protocol/limits.ts";
 import { Rule } from "../permissions/rule.ts";
 import type { ChannelTable } from "./channels.ts";
 import { DriverSession } from "./driver_session.ts";
 import { checkHello } from "./hello_check.ts";
-import { checkIdentity, type IdentityTools } from "./identity_check.ts";
+import type { IdentityTools } from "./identity_check.ts";
 import type { JoinSigner } from "./join_signer.ts";
 import type { EngineCallbacks } from "./link_events.ts";
 import type { LinkOutbox } from "./link_outbox.ts";
@@ -32,6 +23,8 @@ import type { LinkState } from "./link_state.ts";
 import type { LogReader } from "./log_reader.ts";
 import type { NonceKeeper } from "./nonce_keeper.ts";
 import { takeOwnGrants } from "./own_grants.ts";
+import { PeerDoor } from "./peer_door.ts";
+import { ReportDoor } from "./report_door.ts";
 import type { RevokedFields } from "./revoked_fields.ts";
 import type { PeerRoster } from "./roster.ts";
 import type { Signals } from "./signals.ts";
@@ -70,11 +63,6 @@ export interface DialogueParts {
   readonly flush: () => void;
 }
 
-/** Sorts of reports, counted apart. */
-const DENIAL_REPORTS = 0;
-const FIGURES = 1;
-const VIOLATIONS = 2;
-
 /** A message of the driver of one kind. */
 type From<K extends ToEngine["kind"]> = Extract<ToEngine, { kind: K }>;
 
@@ -93,16 +81,11 @@ export class DriverDialogue {
   readonly #signer: JoinSigner;
   readonly #logs: LogReader;
   readonly #nonces: NonceKeeper;
-  readonly #identityTools: IdentityTools | undefined;
+  readonly #peers: PeerDoor;
+  readonly #reports: ReportDoor;
   readonly #revoked: RevokedFields;
   readonly #callbacks: EngineCallbacks;
   readonly #flush: () => void;
-  /** Reports by their sort; what waited while this engine stood still comes at once. */
-  readonly #reports = new RateLimiter({
-    rateHz: MAX_DENIAL_REPORTS_PER_S,
-    maxKeys: VIOLATIONS + 1,
-    stallMs: ENGINE_TIMEOUT_MS,
-  });
   #session: DriverSession | undefined;
   #resume: Uint8Array = new Uint8Array(0);
   #hasJoined = false;
@@ -121,7 +104,8 @@ export class DriverDialogue {
     this.#signer = parts.signer;
     this.#logs = parts.logs;
     this.#nonces = parts.nonces;
-    this.#identityTools = parts.identityTools;
+    this.#peers = new PeerDoor(parts);
+    this.#reports = new ReportDoor(parts.state, parts.callbacks);
     this.#revoked = parts.revoked;
     this.#callbacks = parts.callbacks;
     this.#flush = parts.flush;
@@ -295,7 +279,7 @@ export class DriverDialogue {
         return this.#handleSpawnRefused(message);
       case "peerJoin":
       case "roleChanged":
-        return this.#handleRole(message);
+        return this.#check(this.#peers.handleRole(message), message.kind);
       case "grantsChanged":
         if (this.#state.isAuthority) return this.#fail(Fault.Unexpected, message.kind);
         takeOwnGrants(this.#state, message.adjustments);
@@ -329,46 +313,20 @@ export class DriverDialogue {
         return this.#signer.handle(message, this.connect);
       case "nonces":
         if (!this.#state.isAuthority) return this.#fail(Fault.Unexpected, message.kind);
-        return this.#handleNonces(message.used);
+        return this.#peers.handleNonces(message.used);
       case "identity":
         if (!this.#state.isAuthority) return this.#fail(Fault.Unexpected, message.kind);
-        return this.#handleIdentity(message);
+        return this.#peers.handleIdentity(message);
       case "denied":
-        if (!this.#mayReport(DENIAL_REPORTS)) return;
-        // Only this engine's own gate speaks for the door "engine".
-        return this.#callbacks.onDenied?.(
-          message.denial.door === "engine" ? { ...message.denial, door: "driver" } : message.denial,
-        );
+        return this.#reports.handleDenied(message);
       case "violation":
         if (!this.#state.isAuthority) return this.#fail(Fault.Unexpected, message.kind);
-        return this.#handleViolation(message);
+        return this.#check(this.#reports.handleViolation(message), message.kind);
       case "log":
         return this.#logs.handleAnswer(message);
       case "stats":
-        if (!this.#mayReport(FIGURES)) return;
-        return this.#callbacks.onStats?.(message.values);
+        return this.#reports.handleStats(message);
     }
-  }
-
-  #handleViolation({ kind: _, componentId, field, ...report }: From<"violation">): void {
-    const component = this.#state.grants.components.find(({ id }) => id === componentId);
-    // The engine's own table says what is checked; a driver that reports anything else is none of this world's.
-    if (component?.checks.some((check) => check.field === field) !== true) {
-      return this.#fail(Fault.UnknownId, "violation");
-    }
-    if (!this.#mayReport(VIOLATIONS)) return;
-    this.#callbacks.onViolation?.({
-      ...report,
-      component: component.name,
-      field: component.fields[field]!.name,
-    });
-  }
-
-  /** A driver sums its reports: one that floods game code with them is not heard. */
-  #mayReport(sort: number): boolean {
-    if (this.#reports.take(sort, this.#state.nowMs)) return true;
-    this.#state.counters.reportsDropped += 1;
-    return false;
   }
 
   #handleNamed(pairs: Uint32Array): void {
@@ -398,41 +356,8 @@ export class DriverDialogue {
     this.#callbacks.onSpawnRefused?.(handle, rule);
   }
 
-  #handleRole(message: From<"peerJoin" | "roleChanged">): void {
-    const roleIndex = this.#state.roleIndexOf(message.roleId);
-    // The server's role is the server's alone: an engine that took it would let everything out.
-    const isServers = roleIndex === SERVER_ROLE && message.peer !== SERVER_PEER;
-    if (roleIndex === undefined) this.#fail(Fault.UnknownId, message.kind);
-    else if (isServers || message.peer === ALL_PEERS) this.#fail(Fault.OutOfRange, message.kind);
-    else if (message.kind === "peerJoin") {
-      if (this.#roster.handleJoin(message.peer, roleIndex)) return;
-      // An honest driver whose check came out otherwise shall not keep a peer that its engine does not see.
-      const reason = "its join token did not hold before the engine";
-      this.#outbox.push({ kind: "kick", peer: message.peer, reason });
-    } else this.#roster.handleRole(message.peer, roleIndex);
-  }
-
-  /** Without checks of its own an engine keeps what it is told; with them every token has been shown to it before. */
-  #handleNonces(used: Uint8Array): void {
-    if (this.#identityTools === undefined) return this.#nonces.add(used);
-    for (let at = 0; at < used.length; at += NONCE_RECORD_BYTES) {
-      if (this.#nonces.has(used.subarray(at, at + NONCE_HASH_BYTES))) continue;
-      return void this.#state.deny("peer", Rule.Role, { peer: SERVER_PEER });
-    }
-  }
-
-  /** A peer's role is its token's only if the token holds before this engine's own eyes. */
-  #handleIdentity(message: From<"identity">): void {
-    const state = this.#state;
-    const { peer } = message;
-    const isFree = peer !== SERVER_PEER && peer !== ALL_PEERS && !state.peers.has(peer);
-    const proven = isFree
-      ? checkIdentity(message, state.grants, this.#nonces, this.#identityTools)
-      : undefined;
-    if (proven === undefined) return void state.deny("peer", Rule.Role, { peer });
-    const { subject, key, roleIndex } = proven;
-    this.#roster.assign(peer, roleIndex);
-    this.#callbacks.onIdentity?.(peer, { subject, key, role: state.grants.roles[roleIndex]!.name });
+  #check(fault: Fault | undefined, what: string): void {
+    if (fault !== undefined) this.#fail(fault, what);
   }
 
   /** Ends the session after a frame that no correct driver sends. */

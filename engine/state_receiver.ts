@@ -5,17 +5,18 @@ import { DRIVER_HANDLE_BIT, SERVER_PEER, type ToEngine } from "../protocol/engin
 import type { ComponentRows, Handle } from "../protocol/engine_messages.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { MAX_ENTITIES } from "../protocol/limits.ts";
-import { type ComponentGrant, readMaskOf } from "../permissions/grants.ts";
+import type { ComponentGrant } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
 import { setNeutral } from "../replication/quantise.ts";
 import { RowReader } from "../replication/row_codec.ts";
-import { changedFields, createValue } from "../replication/value.ts";
+import { createValue } from "../replication/value.ts";
 import type { EntityRecord } from "./entity_ledger.ts";
 import type { LinkState } from "./link_state.ts";
 import { SpawnCounts } from "./spawn_counts.ts";
 import type { RevokedFields } from "./revoked_fields.ts";
+import { type ParsedRow, type Row, RowJudge } from "./row_judge.ts";
 import type { StatePacker } from "./state_packer.ts";
-import { type FieldValue, plainValues, quantiseValues } from "./values.ts";
+import { type FieldValue, plainValues } from "./values.ts";
 
 /** A batch of the driver. */
 export type InBatch = Extract<ToEngine, { kind: "batch" }>;
@@ -49,14 +50,6 @@ export interface ReceiverEvents {
   ownerChanged(handle: Handle, owner: number, epoch: number): void;
 }
 
-interface Row {
-  readonly record: EntityRecord;
-  readonly component: ComponentGrant;
-  readonly mask: number;
-  readonly values: Record<string, FieldValue>;
-  readonly time: TimelineTime;
-}
-
 const SPAWN = "spawn";
 const COMPONENT = "component";
 const DESPAWN = "despawn";
@@ -67,6 +60,7 @@ export class StateReceiver {
   readonly #packer: StatePacker;
   readonly #revoked: RevokedFields;
   readonly #events: ReceiverEvents;
+  readonly #judge: RowJudge;
 
   /** The packer is asked about entities that have just gone; `revoked` erases what a former owner may not know. */
   constructor(
@@ -79,6 +73,7 @@ export class StateReceiver {
     this.#packer = packer;
     this.#revoked = revoked;
     this.#events = events;
+    this.#judge = new RowJudge(state);
   }
 
   /** Applies one batch. Entries that may not be are denied one by one; a batch whose rows do not parse is denied whole. */
@@ -95,7 +90,8 @@ export class StateReceiver {
     this.#applyOwners(batch.owners, notices);
     // One after the other: what a row adds counts when the next one is judged.
     for (const one of parsed) {
-      const row = this.#judgeRow(one, counts);
+      const record = this.#entity(one.handle);
+      const row = record && this.#judge.judge(record, one, counts);
       if (row !== undefined) this.#applyRow(row, batch.tick, notices);
     }
     this.#applyPairs(batch.removes, (record, c) => this.#applyRemove(record, c, notices));
@@ -278,104 +274,6 @@ export class StateReceiver {
     notices.push(() => this.#events.ownerChanged(record.handle, owner, epoch));
   }
 
-  /** A row that may be applied, cut to the fields that may be. */
-  #judgeRow(row: ParsedRow, counts: SpawnCounts): Row | undefined {
-    const { handle, component, badFields } = row;
-    const record = this.#entity(handle);
-    if (record === undefined) return undefined;
-    const who = this.#state.isAuthority ? record.owner : SERVER_PEER;
-    if (badFields !== 0) {
-      const fields = badFields & component.allFields;
-      this.#state.deny(COMPONENT, Rule.Range, { id: component.id, fields, handle, peer: who });
-      return undefined;
-    }
-    const mask = this.#allowedFields(record, row, who, counts);
-    if (mask === 0) return undefined;
-    const values = plainValues(component, row.value, mask);
-    return { record, component, mask, values, time: row.time };
-  }
-
-  #allowedFields(
-    record: EntityRecord,
-    row: ParsedRow,
-    who: number,
-    counts: SpawnCounts,
-  ): number {
-    const state = this.#state;
-    const { component, mask, handle } = row;
-    const isNew = !record.components.has(component.index);
-    if (!state.isAuthority) {
-      const isOwn = state.isOwn(record);
-      const read = readMaskOf(component, state.roleIndex, isOwn, state.ownAdjusted);
-      const refused = mask & ~(read & component.hostReceiveMask);
-      if (refused !== 0) {
-        const byRole = readMaskOf(component, state.roleIndex, isOwn);
-        const rule = (refused & ~read) === 0
-          ? Rule.Host
-          : (refused & ~read & ~byRole) === 0
-          ? Rule.Revoked
-          : Rule.Role;
-        state.deny(COMPONENT, rule, { id: component.id, fields: refused, handle, peer: who });
-      }
-      return mask & ~refused;
-    }
-    const roleIndex = state.roleOf(record.owner);
-    const isOwner = record.owner !== SERVER_PEER;
-    const adjusted = state.adjustedOf(record.owner);
-    const allowed = isOwner
-      ? state.gate.writeMask(component.index, roleIndex, true, "in", adjusted)
-      : 0;
-    const refused = mask & ~allowed;
-    // The driver sends whole values. A field that its owner may not write is no offence while it is as this engine has it.
-    const forged = allowed === 0 && isNew ? refused : this.#differing(record, row, refused);
-    if (forged !== 0) {
-      const decision = state.gate.decideWrite({
-        component: component.index,
-        mask: forged,
-        roleIndex: isOwner ? roleIndex : state.grants.defaultRole,
-        isOwner,
-        direction: "in",
-        adjusted,
-      });
-      const rule = decision.allowed ? Rule.NotOwner : decision.rule;
-      state.deny(COMPONENT, rule, { id: component.id, fields: forged, handle, peer: who });
-      // Its owner may have written it before the right was taken: the driver took that, and learns what holds instead.
-      const isLate = rule === Rule.Role || rule === Rule.Revoked;
-      if (isLate) state.dirty.mark(component.index, record.slot, mask);
-      return 0;
-    }
-    // A component may be new to this driver only: what the world has already needs no right to be added.
-    const isAdded = isNew && state.world.read(handle, component.name) === undefined;
-    if (isAdded && (mask & allowed) !== 0 && !counts.isSpawned(handle)) {
-      const add = state.gate.decideChange({
-        component: component.index,
-        op: "add",
-        roleIndex,
-        isOwner,
-        ownedWith: (index) => counts.ownedWith(record.owner, index),
-        direction: "in",
-      });
-      if (!add.allowed) {
-        state.deny(COMPONENT, add.rule, { id: component.id, fields: mask, handle, peer: who });
-        return 0;
-      }
-      counts.noteAdd(record.owner, component.index);
-    }
-    return mask & allowed;
-  }
-
-  /** Fields of a row that differ from what the world holds. Of a component that is new here they are just not taken. */
-  #differing(record: EntityRecord, row: ParsedRow, mask: number): number {
-    if (mask === 0) return 0;
-    const { component, value } = row;
-    const values = this.#state.world.read(record.handle, component.name);
-    if (values === undefined) return 0;
-    const held = this.#state.scratch(component);
-    setNeutral(component, held);
-    quantiseValues(component, values, mask, held, this.#state.isKnown);
-    return changedFields(component, held, value, mask);
-  }
-
   #applyRow(row: Row, tick: number, notices: (() => void)[]): void {
     const state = this.#state;
     const { record, component, mask, time } = row;
@@ -467,13 +365,4 @@ export class StateReceiver {
     }
     return record;
   }
-}
-
-interface ParsedRow {
-  readonly handle: Handle;
-  readonly component: ComponentGrant;
-  readonly badFields: number;
-  readonly mask: number;
-  readonly value: ReturnType<typeof createValue>;
-  readonly time: TimelineTime;
 }
