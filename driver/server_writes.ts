@@ -197,7 +197,8 @@ export class ServerWrites {
     if (entry.epoch !== world.epoch(id)) return;
     for (const component of this.#state.grants.components) {
       const c = component.index;
-      if (entry.visible.includes(c) || !world.hasComponent(id, c)) continue;
+      if (!world.hasComponent(id, c)) continue;
+      if (entry.visible.includes(c) || entry.hidden.includes(c)) continue;
       // Headers of peers list what they write; of the rest they say nothing.
       if (ownWriteMaskOf(component, peer.role, peer.adjusted) === 0) continue;
       const decision = this.#state.gate.decideChange({

@@ -211,17 +211,18 @@ export class PeerView {
       for (let word = world.componentWord(slot, w); word !== 0; word &= word - 1) {
         const c = w * 32 + 31 - Math.clz32(word & -word);
         const mask = masks[c]!;
-        if (mask === 0) continue;
+        if (mask === 0 && !this.#isKeptBack(c)) continue;
         let value = track?.find(c);
         const limit = value?.isVisible === true ? this.#leaveSquared[c]! : this.#enterSquared[c]!;
-        const isVisible = isOwn || distanceSquared <= limit || limit === Infinity;
+        const isVisible = mask !== 0 &&
+          (isOwn || distanceSquared <= limit || limit === Infinity);
         if (isVisible) visibleCount += 1;
         if (value === undefined) {
-          if (!isVisible) continue;
+          if (!isVisible && mask !== 0) continue;
           track ??= this.#add(id);
           value = new ValueTrack(c);
           value.mask = mask;
-          value.isVisible = true;
+          value.isVisible = isVisible;
           track.insert(value);
           isTouched = true;
         } else {
@@ -254,6 +255,11 @@ export class PeerView {
       if (state === ViewState.Alive) isTouched = true;
     }
     if (isTouched || track.headerTick === NEVER) track.touchHeader(tick);
+  }
+
+  /** `up`: the client's own host alone keeps its values back. The header says that it is there: what is not listed was taken away. */
+  #isKeptBack(component: number): boolean {
+    return this.#direction === "up" && this.#rights.own[component] !== 0;
   }
 
   #show(value: ValueTrack): void {

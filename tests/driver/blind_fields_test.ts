@@ -114,3 +114,45 @@ Deno.test("an entity that is handed over keeps what its new owner writes blindly
   assertEquals(pair.server.world.read(handle, "Note")?.["flag"], false);
   assertEquals(client.engine.get(theirs, "Note")?.["number"], 6);
 });
+
+Deno.test("a component whose values its owner's host keeps back stays, when the server's engine adds it", () => {
+  const mask = {
+    id: 2,
+    name: "Mask",
+    fields: { shape: { type: "u32" } },
+    authority: "owner",
+    read: ["all"],
+    write: ["player"],
+    rateHz: 60,
+    spawn: { roles: ["player"], maxPerPeer: 4 },
+  };
+  const world = { components: [COMPONENT, mask], voice: undefined };
+  const pair = new Pair({
+    grants: driverGrants(world),
+    clientGrants: () => driverGrants(world, { deny: { components: { Mask: { send: true } } } }),
+    seed: 5,
+    clients: 1,
+  }).start().joinAll();
+  const client = pair.clients[0]!;
+  const { engine } = pair.server;
+  const mine = client.engine.spawn({ Note: { number: 1 } });
+  const turn = () => {
+    for (const node of [engine, client.engine]) node.flush();
+    pair.run(300);
+  };
+  turn();
+  const handle = engine.handleOf(client.engine.networkIdOf(mine));
+  assert(engine.set(handle, "Mask", { shape: 5 }));
+  turn();
+  // What the server's engine changes raises the epoch, so that a new header goes up.
+  for (const number of [2, 3]) {
+    assert(engine.set(handle, "Note", { number }));
+    assert(client.engine.set(mine, "Note", { number: number + 10 }));
+    turn();
+  }
+  assertEquals(engine.get(handle, "Mask"), { shape: 5 });
+  assertEquals(client.engine.get(mine, "Mask"), { shape: 5 });
+  assert(engine.remove(handle, "Mask"));
+  turn();
+  assertEquals(client.engine.get(mine, "Mask"), undefined);
+});
