@@ -6,6 +6,7 @@ import { clampText } from "../protocol/engine_codec.ts";
 import {
   ALL_PEERS,
   type ConnectOrder,
+  type Handle,
   SERVER_PEER,
   type ToEngine,
 } from "../protocol/engine_messages.ts";
@@ -247,6 +248,11 @@ export class DriverDialogue {
       if (record.owner === before) record.owner = message.peer;
     }
     const notices = this.#revoked.handleRights();
+    if (isAgain && !message.resumed) {
+      const removed = (handle: Handle, name: string) =>
+        this.#callbacks.onRemoteRemove?.(handle, name);
+      notices.push(...this.#revoked.handleNewLife(removed));
+    }
     this.#packer.resync();
     if (isAgain) {
       this.#confirmByMs = state.nowMs +

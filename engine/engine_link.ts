@@ -74,7 +74,8 @@ export interface EngineLinkOptions {
  * ticket, and after each `joined` every entity of this engine goes out whole in the first batch. Entities of others stay until they are
  * announced again under the same handle; those that are not, in time, are despawned (`RESYNC_CONFIRM_MS` on a client, the world's resume
  * time on the holder of authority, whose peers may take that long to come back). When `joined` says that nothing was resumed, entities
- * of others are despawned at once: their ids belong to a life that is over.
+ * of others are despawned at once: their ids belong to a life that is over. So does what others gave to this engine's own entities: a
+ * client's keep what its role may write.
  */
 export class EngineLink extends EngineCallbacks {
   readonly #state: LinkState;

@@ -2,7 +2,7 @@
 // word or an entity's owner changed. They become neutral in the world, and game code is told. It judges no batch.
 
 import type { Handle } from "../protocol/engine_messages.ts";
-import { ownWriteMaskOf, readMaskOf } from "../permissions/grants.ts";
+import { type ComponentGrant, ownWriteMaskOf, readMaskOf } from "../permissions/grants.ts";
 import { setNeutral } from "../replication/quantise.ts";
 import { createValue } from "../replication/value.ts";
 import type { EntityRecord } from "./entity_ledger.ts";
@@ -51,6 +51,33 @@ export class RevokedFields {
     return notices;
   }
 
+  /**
+   * This engine's life in the world was over, and another one begins: of its own entities it keeps what it may write, and nothing that others
+   * gave them, as that world has them no more. Returns as {@linkcode RevokedFields.handleRights}; `removed` is called with each component that went.
+   */
+  handleNewLife(removed: (handle: Handle, component: string) => void): (() => void)[] {
+    const state = this.#state;
+    const notices: (() => void)[] = [];
+    if (state.isAuthority) return notices;
+    for (const record of state.ledger.records()) {
+      if (!state.isMine(record)) continue;
+      const { handle, slot, components } = record;
+      for (const component of state.grants.components) {
+        if (state.world.read(handle, component.name) === undefined) continue;
+        const written = ownWriteMaskOf(component, state.roleIndex, state.ownAdjusted);
+        if (written !== 0) {
+          this.#blank(record, component, component.allFields & ~written, notices);
+          continue;
+        }
+        components.delete(component.index);
+        state.dirty.unmark(component.index, slot, component.allFields);
+        state.world.remove(handle, component.name);
+        notices.push(() => removed(handle, component.name));
+      }
+    }
+    return notices;
+  }
+
   #known(isOwner: boolean): Int32Array {
     const { grants, roleIndex, ownAdjusted } = this.#state;
     return Int32Array.from(grants.components, (component) => {
@@ -62,19 +89,30 @@ export class RevokedFields {
 
   #erase(record: EntityRecord, before: Int32Array, notices: (() => void)[]): void {
     const state = this.#state;
-    const { handle } = record;
     // What has no name on the network never came from there.
     if (record.id === 0) return;
     const now = state.isOwn(record) ? this.#own : this.#other;
     for (const component of state.grants.components) {
       const lost = before[component.index]! & ~now[component.index]!;
-      if (lost === 0 || state.world.read(handle, component.name) === undefined) continue;
-      const neutral = createValue(component);
-      setNeutral(component, neutral);
-      const values = plainValues(component, neutral, lost);
-      state.dirty.unmark(component.index, record.slot, lost);
-      state.world.write(handle, component.name, values);
-      notices.push(() => this.#tell(handle, component.name, Object.keys(values)));
+      if (state.world.read(record.handle, component.name) === undefined) continue;
+      this.#blank(record, component, lost, notices);
     }
+  }
+
+  /** Makes fields of a component neutral in the world. */
+  #blank(
+    { handle, slot }: EntityRecord,
+    component: ComponentGrant,
+    fields: number,
+    notices: (() => void)[],
+  ): void {
+    if (fields === 0) return;
+    const state = this.#state;
+    const neutral = createValue(component);
+    setNeutral(component, neutral);
+    const values = plainValues(component, neutral, fields);
+    state.dirty.unmark(component.index, slot, fields);
+    state.world.write(handle, component.name, values);
+    notices.push(() => this.#tell(handle, component.name, Object.keys(values)));
   }
 }

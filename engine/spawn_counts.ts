@@ -6,6 +6,8 @@ import { MAX_COMPONENTS } from "../protocol/limits.ts";
 import type { LinkState } from "./link_state.ts";
 
 const NONE: readonly number[] = [];
+/** Looks through all entities for the count of one peer, before all peers' are taken in one. */
+const MOST_LOOKS = 8;
 
 /** Counts for one batch. */
 export class SpawnCounts {
@@ -16,6 +18,7 @@ export class SpawnCounts {
   readonly #owned = new Map<number, number>();
   /** By `owner * MAX_COMPONENTS + component index`. */
   readonly #ownedWith = new Map<number, number>();
+  #looks = 0;
 
   /** Counts what is there when it is first asked; `rows` are the batch's. */
   constructor(state: LinkState, rows: readonly ComponentRows[]) {
@@ -32,7 +35,10 @@ export class SpawnCounts {
   /** Entities of a peer. */
   owned(owner: number): number {
     let count = this.#owned.get(owner);
-    if (count === undefined) this.#owned.set(owner, count = this.#state.countOwned(owner));
+    if (count === undefined) {
+      if (this.#isOften()) return this.#owned.get(owner) ?? 0;
+      this.#owned.set(owner, count = this.#state.countOwned(owner));
+    }
     return count;
   }
 
@@ -41,6 +47,7 @@ export class SpawnCounts {
     const key = owner * MAX_COMPONENTS + component;
     let count = this.#ownedWith.get(key);
     if (count === undefined) {
+      if (this.#isOften()) return this.#ownedWith.get(key) ?? 0;
       this.#ownedWith.set(key, count = this.#state.countOwnedWith(owner, component));
     }
     return count;
@@ -61,6 +68,32 @@ export class SpawnCounts {
   /** A component was added to an entity of a peer. */
   noteAdd(owner: number, component: number): void {
     this.#ownedWith.set(owner * MAX_COMPONENTS + component, this.ownedWith(owner, component) + 1);
+  }
+
+  /** Whether so many counts were asked for that all are taken now: a batch with spawns of many peers looks through the world but once more. */
+  #isOften(): boolean {
+    this.#looks += 1;
+    if (this.#looks === MOST_LOOKS) this.#countAll();
+    return this.#looks >= MOST_LOOKS;
+  }
+
+  /** Counts for every peer and component at once; what is known already stays, as it says what the batch has added. */
+  #countAll(): void {
+    const { ledger, grants, world } = this.#state;
+    const owned = new Map<number, number>();
+    const ownedWith = new Map<number, number>();
+    const add = (counts: Map<number, number>, key: number) =>
+      void counts.set(key, (counts.get(key) ?? 0) + 1);
+    for (const { owner, handle } of ledger.records()) {
+      add(owned, owner);
+      for (const { index, name } of grants.components) {
+        if (world.read(handle, name) !== undefined) add(ownedWith, owner * MAX_COMPONENTS + index);
+      }
+    }
+    for (const [key, count] of owned) if (!this.#owned.has(key)) this.#owned.set(key, count);
+    for (const [key, count] of ownedWith) {
+      if (!this.#ownedWith.has(key)) this.#ownedWith.set(key, count);
+    }
   }
 
   #compose(): Map<Handle, number[]> {

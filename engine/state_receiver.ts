@@ -91,6 +91,7 @@ export class StateReceiver {
     // One after the other: what a row adds counts when the next one is judged.
     for (const one of parsed) {
       const record = this.#entity(one.handle);
+      this.#nullUnknown(one);
       const row = record && this.#judge.judge(record, one, counts);
       if (row !== undefined) this.#applyRow(row, batch.tick, notices);
     }
@@ -121,9 +122,8 @@ export class StateReceiver {
   #parse(batch: InBatch): ParsedRow[] | undefined {
     const state = this.#state;
     const parsed: ParsedRow[] = [];
-    const spawned = new Set(batch.spawns);
-    const isKnown = (handle: Handle) =>
-      handle !== 0 && (state.isKnown(handle) || spawned.has(handle)) ? handle : 0;
+    // Which of them are here is asked once the batch's own spawns were judged.
+    const isKnown = (handle: Handle) => handle;
     for (const rows of batch.components) {
       const component = state.componentById(rows.componentId);
       if (component === undefined) {
@@ -353,6 +353,14 @@ export class StateReceiver {
       if (component === undefined) {
         this.#state.deny(COMPONENT, Rule.Undeclared, { id: pairs[i + 1]!, handle: pairs[i]! });
       } else apply(record, component);
+    }
+  }
+
+  /** References name entities of this link, or nothing. */
+  #nullUnknown({ component, value, mask }: ParsedRow): void {
+    for (const { kind, index, laneOffset } of component.fields) {
+      if (kind !== "entity" || (mask & (1 << index)) === 0) continue;
+      if (!this.#state.isKnown(value.lanes[laneOffset]! >>> 0)) value.lanes[laneOffset] = 0;
     }
   }
 

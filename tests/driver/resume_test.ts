@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { CloseCode } from "../../protocol/close_codes.ts";
 import { disagreements } from "../support/agreement.ts";
-import { avatarAt, driverGrants, poseAt } from "../support/driver_world.ts";
+import { avatarAt, driverComponents, driverGrants, poseAt } from "../support/driver_world.ts";
 import { HostileScene } from "../support/hostile_scene.ts";
 import { Pair, type PairNode } from "../support/pair.ts";
 import { RawPeer } from "../support/raw_peer.ts";
@@ -274,4 +274,55 @@ Deno.test("ClientCore tells after resuming what ended just before its connection
     }
     assertEquals(pair.server.world.size, before + 1, `seed ${seed}`);
   }
+});
+
+Deno.test("a client whose place was given up brings back what it may write, and keeps nothing that others gave its entities", () => {
+  const secret = {
+    id: 90,
+    name: "Secret",
+    fields: { code: { type: "u32" } },
+    authority: "server",
+    read: ["spectator"],
+  };
+  const badge = {
+    id: 91,
+    name: "Rank",
+    fields: { level: { type: "u32" }, note: { type: "u32", read: ["all"], write: [] } },
+    authority: "owner",
+    read: ["all"],
+    write: ["player"],
+    rateHz: 30,
+    spawn: { roles: ["player"], maxPerPeer: 4 },
+  };
+  const grants = driverGrants({
+    components: [...driverComponents(), secret, badge],
+    resumeMs: 500,
+  });
+  const pair = new Pair({ grants, seed: 5, clients: 1 }).start().joinAll();
+  const client = pair.clients[0]!;
+  const { engine } = client;
+  const avatar = engine.spawn({ ...avatarAt(1), Rank: { level: 3 } });
+  settle(pair, 800);
+  const there = () => pair.server.engine.handleOf(engine.networkIdOf(avatar));
+  pair.server.engine.setRole(engine.peer!, "spectator");
+  pair.server.engine.set(there(), "Rank", { note: 7 });
+  settle(pair, 800);
+  pair.server.engine.set(there(), "Secret", { code: 12_345 });
+  settle(pair, 800);
+  assertEquals(engine.get(avatar, "Secret"), { code: 12_345 });
+  const told: string[] = [];
+  engine.onRemoteRemove = (handle, name) => told.push(`${handle} ${name}`);
+  engine.onRevoke = (handle, name, fields) => told.push(`${handle} ${name} ${fields}`);
+  pair.links.get(client)!.change({ lossRate: 1 });
+  pair.unreachable = true;
+  pair.run(12_000);
+  pair.unreachable = false;
+  pair.until("it is back", () => client.core.isJoined, 60_000);
+  settle(pair, 2_000);
+  assertEquals(engine.roleName, "player");
+  assertEquals(engine.get(avatar, "Secret"), undefined);
+  assertEquals(engine.get(avatar, "Rank"), { level: 3, note: 0 });
+  assertEquals(pair.server.engine.get(there(), "Rank"), { level: 3, note: 0 });
+  assert(told.includes(`${avatar} Secret`), `${told}`);
+  assertEquals(disagreements(pair), []);
 });

@@ -29,6 +29,7 @@ import {
   SPECTATOR_PEER,
 } from "../support/hostile_driver.ts";
 import { createPrng } from "../support/prng.ts";
+import { buildComponents } from "../support/sample_grants.ts";
 
 const REMOTE = 0x8000_0001;
 const OTHER = 0x8000_0002;
@@ -1083,3 +1084,45 @@ Deno.test("listenForDriver() lets nothing in or out that is not granted, when a 
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+const POINTER = {
+  ...buildComponents([{
+    id: 30,
+    name: "Pointer",
+    fields: [{ name: "at", kind: "entity" }],
+    authority: "owner",
+    spawnRoles: 0b11,
+    spawnMax: 4,
+  }])[0]!,
+  index: HOSTILE_GRANTS.components.length,
+};
+
+for (const role of ["server", "client"] as const) {
+  Deno.test(`no row makes a field of a ${role}'s world name an entity that is not on the network, whatever spawns stand beside it`, () => {
+    const components = [...HOSTILE_GRANTS.components, POINTER];
+    const bed = new CanaryBed(role, { ...HOSTILE_GRANTS, components });
+    const local = bed.local[0]!;
+    const owner = role === "server" ? PLAYER_PEER : 0;
+    const [first, second] = [REMOTE, REMOTE + 1];
+    bed.say(spawnBatch(bed.grants, first, 70, owner, { Pointer: {} }));
+    const held = () => bed.world.read(first, "Pointer")?.["at"];
+    for (const target of [local, 0x4fff_ffff]) {
+      bed.say(batchOf({
+        spawns: pairs(target),
+        spawnIds: pairs(99),
+        spawnOwners: pairs(owner),
+        components: [rowsOf(POINTER, [[first, { at: target }]])],
+      }));
+      assertEquals(held(), 0);
+    }
+    // The control: one that the same batch brings in may be named.
+    bed.say(batchOf({
+      spawns: pairs(second),
+      spawnIds: pairs(71),
+      spawnOwners: pairs(owner),
+      components: [rowsOf(POINTER, [[first, { at: second }], [second, {}]])],
+    }));
+    assertEquals(bed.link.ownerOf(second), owner);
+    assertEquals(held(), second);
+  });
+}
