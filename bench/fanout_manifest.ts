@@ -59,7 +59,7 @@ export function manifestText(world: unknown, n: number, host: FanoutHost): strin
       role: "server",
       listen: "127.0.0.1:0",
       certificate: { mode: "development" },
-      limits: { memoryMb: 512 + 10 * n },
+      limits: { memoryMb: 1024 + 16 * n },
     }
     : { role: "client", connect: [host.connect] };
   return JSON.stringify({ world, host: { engineSocket: "engine.sock", ...side } }, undefined, 2);

@@ -1,10 +1,11 @@
-// How many bytes a listener sends to addresses that have proved nothing: first datagrams of real clients are sent to a real listener as if by
-// somebody who writes another's address on them, and what comes back is counted until the listener has given up. Bytes, no times.
+// What forged first datagrams do to a listener. How many bytes it sends to addresses that have proved nothing: what comes back is counted until
+// it has given up. And whether others still get in, which is measured in handshake_joiners.ts.
 
 import type { Options, OptionSpec } from "../driver/arguments.ts";
 import { IDLE_TIMEOUT_MS, MAX_HANDSHAKES } from "../protocol/limits.ts";
 import { createDevelopmentCertificate } from "../transport/certificate.ts";
 import { connectQuic, listenQuic } from "../transport/quic.ts";
+import { ADMISSION_MS, measureAdmission } from "./handshake_joiners.ts";
 
 const HOST = "127.0.0.1";
 /** Certificates in the chains that are tried: handshakes from one datagram to more than the budget of a first datagram. */
@@ -15,6 +16,9 @@ const MIN_INITIAL_BYTES = 1_200;
 const FLIGHT_MS = 300;
 /** Clients whose first datagrams are taken at once. */
 const FLIGHTS_AT_ONCE = 32;
+
+/** Forged first datagrams a second beside honest joiners: more than all handshakes at once finish in their patience, and many more. */
+const FLOOD_HZ = [320, 2_000];
 
 /** Datagrams sent without a pause, and the pause, ms: handshakes cost a signature each, and all scenes run at once. */
 const SENT_AT_ONCE = 8;
@@ -161,6 +165,15 @@ export const HANDSHAKE_OPTIONS: readonly OptionSpec[] = [
     min: 1_100,
     max: IDLE_TIMEOUT_MS,
   },
+  {
+    name: "seconds",
+    kind: "integer",
+    value: "S",
+    help: "length of each flood beside honest joiners",
+    preset: 10,
+    min: 1,
+    max: 600,
+  },
 ];
 
 /** Runs the benchmark. */
@@ -191,6 +204,18 @@ export async function runHandshake(
       }`,
     );
   });
+  const floodsBeside = await measureAdmission(one[0]!, FLOOD_HZ, options.integer("seconds"));
+  print(`honest joiners, 10 a second, that are in within ${ADMISSION_MS} ms:`);
+  for (const { rateHz, joiners, share, firstShare, medianMs, cpu, rssMb } of floodsBeside) {
+    print(
+      `${rateHz.toFixed(0).padStart(6)} forged a second: ${
+        (share * 100).toFixed(1)
+      } % of ${joiners}, ${(firstShare * 100).toFixed(1)} % at the first try; median ${
+        medianMs.toFixed(0)
+      } ms; driver ${cpu.toFixed(2)} cores, ${rssMb.toFixed(0)} MB`,
+    );
+  }
+  const [flood, heavy] = [floodsBeside[0]!, floodsBeside[1]!];
   const highest = (all: readonly HandshakeTraffic[]) =>
     Math.max(...all.map(({ amplification }) => amplification));
   const all = [...lone, ...floods, repeated, version, stray];
@@ -205,6 +230,11 @@ export async function runHandshake(
     other_version: version.amplification,
     stray: stray.amplification,
     retries: all.reduce((sum, { retries }) => sum + retries, 0),
+    admitted: flood.share,
+    admitted_first: flood.firstShare,
+    admitted_heavy: heavy.share,
+    admitted_first_heavy: heavy.firstShare,
+    cpu_heavy: heavy.cpu,
   };
   print(
     JSON.stringify(

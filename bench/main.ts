@@ -42,9 +42,10 @@ const BENCHMARKS: readonly (CommandSpec & { readonly body: Body })[] = [
   },
   {
     name: "handshake",
-    summary: "what a server sends to addresses that have proved nothing",
+    summary:
+      "what a server sends to addresses that have proved nothing, and who gets in beside them",
     details:
-      "One process: forged first datagrams of QUIC to a real listener, and no answers to it.",
+      "Forged first datagrams of QUIC to a real listener, and no answers to it; then to a real driver, beside honest joiners.",
     options: HANDSHAKE_OPTIONS,
     examples: ["handshake", "handshake --n 1000"],
     body: runHandshake,

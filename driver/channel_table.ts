@@ -3,6 +3,7 @@
 import { CHANNEL_WINDOW_BYTES, MAX_OPEN_CHANNELS, MAX_PLAIN_CHANNELS } from "../protocol/limits.ts";
 import type { ChannelGrant } from "../permissions/grants.ts";
 import type { Stream } from "../transport/connection.ts";
+import type { Inlet } from "./channel_inlets.ts";
 import type { ChannelMessage } from "./peer_link.ts";
 
 /** What is needed to know of the peer at the other end of a channel. */
@@ -27,8 +28,10 @@ export interface Channel {
   /** Full name. */
   readonly name: string;
   readonly peer: ChannelPeer;
-  /** `undefined` for an unreliable channel. */
-  readonly stream: Stream | undefined;
+  /** Where the peer's messages come in; its stream is `undefined` for an unreliable channel. */
+  readonly inlet: Inlet;
+  /** The engine has been told of it, or has opened it itself. */
+  isKnown: boolean;
   /** Bytes of the outgoing message so far; a refused one is swallowed up to its end. */
   outBytes: number;
   outRefused: boolean;
@@ -38,9 +41,6 @@ export interface Channel {
   inStarted: boolean;
   /** Bytes that may still go to the engine before it grants more. */
   engineWindow: number;
-  paused: boolean;
-  /** Its peer has used up what streams may bring in this tick. */
-  throttled: boolean;
   /** Bytes taken from the engine that are not credited back yet, because the stream is full. */
   owedCredit: number;
 }
@@ -96,7 +96,7 @@ export class ChannelTable {
   }
 
   /** Opens a channel under a free number. */
-  add(fixed: Pick<Channel, "number" | "grant" | "name" | "peer" | "stream">): Channel {
+  add(fixed: Pick<Channel, "number" | "grant" | "name" | "peer" | "inlet" | "isKnown">): Channel {
     const channel: Channel = {
       ...fixed,
       outBytes: 0,
@@ -105,10 +105,9 @@ export class ChannelTable {
       inRefused: false,
       inStarted: false,
       engineWindow: CHANNEL_WINDOW_BYTES,
-      paused: false,
-      throttled: false,
       owedCredit: 0,
     };
+    fixed.inlet.channel = channel;
     const { peer } = fixed.peer;
     this.#channels.set(channel.number, channel);
     const ofPeer = this.#byPeer.get(peer);

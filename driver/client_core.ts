@@ -98,10 +98,7 @@ export class ClientCore implements DriverCore {
     this.#signals = new ClientSignals(state, this.#view, (id) => this.#own.isOwn(id));
     this.#channels = new ChannelRouter(grants, state.gate, {
       now: () => state.nowMs,
-      push: (message) => {
-        state.push(message);
-        environment.wake();
-      },
+      wake: () => environment.wake(),
       denied: (_peer, rule, channelId, remote) => {
         const who = remote ? SERVER_PEER : state.peer;
         state.deny(rule, "channel", channelId, 0, NO_ENTITY, who);
@@ -239,14 +236,15 @@ export class ClientCore implements DriverCore {
       this.#state.log.write(LogCode.EngineSlow, this.#state.nowMs);
     }
     this.#watch.isWritable = writable;
-    this.#channels.handleEngineWritable(writable);
+    this.#channels.handleEngineWritable(writable && !this.#state.outbox.isCrowded);
   }
 
   pollEngine(nowMs: number): ToEngine | undefined {
     if (!this.#watch.isWritable) return undefined;
     const denial = this.#state.denials.poll(nowMs);
     if (denial !== undefined) return { kind: "denied", denial };
-    return this.#state.outbox.poll(this.#view.newestTick, true);
+    return this.#channels.pollReport() ?? this.#state.outbox.poll(this.#view.newestTick, true) ??
+      this.#channels.pollMessage();
   }
 
   #handleWelcome(message: Extract<ToDriver, { kind: "welcome" }>, nowMs: number): void {
@@ -425,6 +423,7 @@ export class ClientCore implements DriverCore {
       const { link } = joined;
       if (link.dueMs <= nowMs) link.sendSlot(this.#state.timeAt(nowMs), nowMs, false);
       this.#signals.deliver(nowMs);
+      this.#channels.handlePeerReadable(SERVER_PEER);
     }
     this.#housekeep(nowMs);
   }

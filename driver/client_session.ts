@@ -351,5 +351,5 @@ export class ClientSession {
 function isPassing(code: number): boolean {
   return code === CloseCode.Full || code === CloseCode.JoinTimeout ||
     code === CloseCode.GoingAway || code === CloseCode.Replaced || code === CloseCode.Overloaded ||
-    code === CloseCode.EngineLost || code === Fault.Flood;
+    code === CloseCode.EngineLost || code === CloseCode.Shed || code === Fault.Flood;
 }

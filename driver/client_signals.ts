@@ -151,7 +151,7 @@ export class ClientSignals {
         // The engine hears of the entity in the same turn, before the event.
         if (this.#view.isAnnounced(id)) handles.allot(id);
       }
-      outbox.pushAfterState(this.#codec.toEngine(event, from, time, due.late));
+      outbox.pushAfterState(from, this.#codec.toEngine(event, from, time, due.late));
     }
     const dropped = this.#waiting.droppedLate - droppedBefore;
     if (dropped > 0) counters.add("event.droppedLate", dropped);
@@ -215,7 +215,7 @@ export class ClientSignals {
     }
     counters.add("voice.framesIn");
     const isKnown = this.#view.positionAt(id, frame.time, this.#position);
-    outbox.pushVoice({
+    outbox.pushVoice(this.#view.ownerOf(id), {
       kind: "voice",
       handle: handles.allot(id),
       sequence: frame.sequence,

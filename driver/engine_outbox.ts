@@ -1,5 +1,5 @@
 // What waits to go to the engine. State is a set of "changed since the last batch" marks, never a queue: a slow engine gets the newest
-// values in one batch when it reads again. Voice drops its oldest, everything else is bounded and counted.
+// values in one batch when it reads again. Voice and events are taken from whoever has most of them, everything else is bounded and counted.
 
 import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
 import type { ComponentRows, Handle, ToEngine } from "../protocol/engine_messages.ts";
@@ -15,6 +15,7 @@ import type { ComponentValue } from "../replication/value.ts";
 import { createValue } from "../replication/value.ts";
 import { RowWriter } from "../replication/row_codec.ts";
 import type { Counters } from "./counters.ts";
+import { FairQueue } from "./fair_queue.ts";
 import type { HandleTable } from "./handle_table.ts";
 
 /** Where the outbox takes values from when it builds a batch. */
@@ -53,8 +54,8 @@ export class EngineOutbox {
   readonly #source: StateSource;
   readonly #counters: Counters;
   readonly #messages: ToEngine[] = [];
-  readonly #afterState: ToEngine[] = [];
-  readonly #voice: ToEngine[] = [];
+  readonly #afterState = new FairQueue<ToEngine>(MAX_WAITING_EVENTS, "newest");
+  readonly #voice = new FairQueue<ToEngine>(MAX_ENGINE_VOICE_FRAMES, "oldest");
   readonly #pending = new Map<EntityId, PendingEntity>();
   /** Components whose last row named an entity as none because the engine had no handle for it. */
   readonly #nulled = new Map<EntityId, Set<number>>();
@@ -161,22 +162,23 @@ export class EngineOutbox {
     this.#messages.push(message);
   }
 
-  /** Queues a message that speaks of entities which may wait in the state: it goes after the batch that tells of them. */
-  pushAfterState(message: ToEngine): void {
-    if (this.#afterState.length >= MAX_WAITING_EVENTS) {
-      this.#counters.add("engine.messagesDropped");
-      return;
-    }
-    this.#afterState.push(message);
+  /**
+   * Queues a message that speaks of entities which may wait in the state: it goes after the batch that tells of them. When too many wait, the
+   * newest of the peer that has most of them is dropped and counted.
+   *
+   * @param from The peer that caused it.
+   */
+  pushAfterState(from: number, message: ToEngine): void {
+    if (!this.#afterState.push(from, message)) this.#counters.add("engine.messagesDropped");
   }
 
-  /** Queues a voice frame; the oldest is dropped and counted when too many wait. */
-  pushVoice(message: ToEngine): void {
-    if (this.#voice.length >= MAX_ENGINE_VOICE_FRAMES) {
-      this.#voice.shift();
-      this.#counters.add("engine.voiceDropped");
-    }
-    this.#voice.push(message);
+  /**
+   * Queues a voice frame. When too many wait, the oldest of the peer that has most of them is dropped and counted.
+   *
+   * @param speaker The peer that speaks.
+   */
+  pushVoice(speaker: number, message: ToEngine): void {
+    if (!this.#voice.push(speaker, message)) this.#counters.add("engine.voiceDropped");
   }
 
   /** Forgets what waits about one entity: the engine itself despawned it. */
@@ -190,7 +192,7 @@ export class EngineOutbox {
     const message = this.#messages.shift();
     if (message !== undefined) return message;
     if (withState && this.#pending.size > 0) return this.#buildBatch(tick);
-    if (this.#pending.size === 0 && this.#afterState.length > 0) return this.#afterState.shift();
+    if (this.#pending.size === 0 && this.#afterState.size > 0) return this.#afterState.shift();
     return this.#voice.shift();
   }
 

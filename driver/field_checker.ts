@@ -1,7 +1,12 @@
 // The checks of one field: bounds, rate, acceleration, step and speed of what peers write, with what they remember of each entity. It judges
 // lanes against lanes; whose they are, and what becomes of a refused one, is not its business.
 
-import { CHECK_TOLERANCE, RATE_TOLERANCE } from "../protocol/limits.ts";
+import {
+  CHECK_BURST_S,
+  CHECK_SILENCE_S,
+  CHECK_TOLERANCE,
+  RATE_TOLERANCE,
+} from "../protocol/limits.ts";
 import { reserveOf, roundingOf } from "../permissions/check_scale.ts";
 import type { FieldCheck, FieldGrant } from "../permissions/grants.ts";
 import { RateLimiter } from "../permissions/rate_limiter.ts";
@@ -21,15 +26,24 @@ const MIN_SHOWN_S = 0.001;
 /** What became of a value. */
 export const Judgement = { Passed: 0, Changed: 1, Refused: 2 } as const;
 
+/** What is remembered of one field after its entity or component ended. */
+export interface FieldMemory {
+  readonly budgets: readonly [number, number];
+  readonly windows: Float64Array | undefined;
+  /** When it may change again, ms. */
+  readonly rateMs: number;
+}
+
 /** One of the values of {@linkcode Judgement}. */
 export type Judgement = typeof Judgement[keyof typeof Judgement];
 
 /**
  * Judges one field.
  *
- * Speed is a budget of seconds at the greatest speed. Each write spends the seconds that its distance takes, and both the time between
- * arrivals and the time between the samples fill it again: one that lies about its sample times is held by the other, and over any span
- * nobody moves farther than its greatest speed allows. `advance` bounds what may be saved up.
+ * Speed is a budget of seconds at the greatest speed: the declared one, or the one that the declared acceleration lets it have by now. Each
+ * write spends the seconds that its distance takes, and both the time between arrivals and the time between the samples fill it again: one
+ * that lies about its sample times is held by the other, and over any span nobody moves farther than its greatest speed allows. `advance`
+ * bounds what may be saved up.
  */
 export class FieldChecker {
   readonly check: FieldCheck;
@@ -44,7 +58,7 @@ export class FieldChecker {
   readonly #low: Float64Array;
   readonly #high: Float64Array;
   readonly #windows: VelocityWindows | undefined;
-  #rate: RateLimiter | undefined;
+  readonly #rate: RateLimiter | undefined;
   /** Budgets by slot, s: two numbers, by arrivals and by samples. */
   #budget = new Float64Array(0);
 
@@ -55,15 +69,20 @@ export class FieldChecker {
     this.#tell = tell;
     this.#maxKeys = maxKeys;
     this.#speed = check.maxSpeed * CHECK_TOLERANCE;
-    this.#reserveS = this.#speed === 0 ? 0 : reserveOf(field, this.#speed) / this.#speed;
+    this.#reserveS = this.#speed === 0
+      ? CHECK_BURST_S
+      : reserveOf(field, this.#speed) / this.#speed;
     this.#rounding = roundingOf(field);
     const lane = (value: number) => Math.round((value - field.min) / field.precision);
     this.#low = Float64Array.from(check.min, lane);
     this.#high = Float64Array.from(check.max, lane);
     this.#windows = check.maxAcceleration === 0
       ? undefined
-      : new VelocityWindows(field, check.maxAcceleration);
-    if (check.rateHz > 0) this.#rate = new RateLimiter({ rateHz: check.rateHz, maxKeys });
+      : new VelocityWindows(field, check.maxAcceleration, this.#speed);
+    const { rateHz } = check;
+    // What a path held up comes in at once.
+    const stallMs = CHECK_SILENCE_S * 1000;
+    if (rateHz > 0) this.#rate = new RateLimiter({ rateHz, maxKeys, stallMs });
   }
 
   /** Makes room for slots below `length`. */
@@ -72,29 +91,40 @@ export class FieldChecker {
     this.#windows?.reserve(length);
   }
 
-  /** The value has become another one by someone else's doing: the movement begins there, after the silence that still counts. */
-  restart(slot: number, byArrivalS: number, bySampleS: number): void {
-    this.#budget[slot * 2] = this.#reserveS + byArrivalS;
-    this.#budget[slot * 2 + 1] = this.#reserveS + bySampleS;
-    this.#windows?.restart(slot);
-  }
-
-  /** Another entity takes the slot. */
-  forget(slot: number): void {
-    this.restart(slot, 0, 0);
-    if (slot < this.#maxKeys) this.#rate?.forget(slot);
-  }
-
-  /** Budget of one way, s, to be remembered. */
-  budget(slot: number, way: number): number {
-    return this.#budget[slot * 2 + way]!;
-  }
-
-  /** Goes on with a remembered budget. */
-  resume(slot: number, byArrival: number, bySample: number): void {
+  /** A movement begins with these lanes at `timeS`, after the silence that still counts. */
+  begin(slot: number, lanes: Int32Array, at: number, timeS: number, silenceS: number): void {
     this.forget(slot);
-    this.#budget[slot * 2] = byArrival;
-    this.#budget[slot * 2 + 1] = bySample;
+    this.#budget[slot * 2] = this.#reserveS + silenceS;
+    this.#budget[slot * 2 + 1] = this.#reserveS + silenceS;
+    this.#windows?.begin(slot, lanes, at, timeS - silenceS);
+  }
+
+  /** The value has become another one by someone else's doing: the movement goes on there, with the budget that it had. */
+  move(slot: number, from: Int32Array, fromAt: number, to: Int32Array, toAt: number): void {
+    this.#windows?.move(slot, from, fromAt, to, toAt);
+  }
+
+  /** Another entity takes the slot: what was known is erased. */
+  forget(slot: number): void {
+    this.#budget.fill(0, slot * 2, slot * 2 + 2);
+    this.#windows?.forget(slot);
+    this.#rate?.forget(slot);
+  }
+
+  /** What is known of a slot. */
+  remember(slot: number): FieldMemory {
+    return {
+      budgets: [this.#budget[slot * 2]!, this.#budget[slot * 2 + 1]!],
+      windows: this.#windows?.save(slot),
+      rateMs: this.#rate?.fullAt(slot) ?? -Infinity,
+    };
+  }
+
+  /** Goes on with what is remembered. */
+  resume(slot: number, { budgets, windows, rateMs }: FieldMemory): void {
+    this.#budget.set(budgets, slot * 2);
+    if (windows !== undefined) this.#windows?.restore(slot, windows);
+    this.#rate?.fill(slot, rateMs);
   }
 
   /** Time passed since the entity's last write: `way` 0 by arrival, 1 by sample times, with the silence that still counts. */
@@ -105,10 +135,13 @@ export class FieldChecker {
 
   /** Whether a first value lies within the bounds; with the action `clamp` it is brought there. */
   judgeFirst(lanes: Int32Array, at: number): Judgement {
-    return this.#judgeBounds(lanes, at, this.#tell);
+    return this.#judgeBounds(undefined, 0, lanes, at);
   }
 
-  /** Judges a changed value and spends its budget; a clamped one is written into `lanes`. `timeS` is its sample time, `elapsedS` that of arrival. */
+  /**
+   * Judges a changed value and spends its budget; a clamped one is written into `lanes`: it lies on the way from `base` to what came, so within
+   * the field's range like both. `timeS` is its sample time, `elapsedS` that of arrival.
+   */
   judge(
     slot: number,
     base: Int32Array,
@@ -127,33 +160,63 @@ export class FieldChecker {
       // There is no value between the old one and the new that would be less often.
       if (action !== "report") return Judgement.Refused;
     }
-    result = worse(result, this.#judgeBounds(lanes, at, this.#tell));
+    // Who stands outside, put there by someone who may, has to be able to walk back.
+    result = worse(
+      result,
+      action === "report" ? this.judgeFirst(lanes, at) : this.#judgeBounds(base, baseAt, lanes, at),
+    );
     if (result === Judgement.Refused) return result;
     result = worse(result, this.#judgeAcceleration(slot, base, baseAt, lanes, at, timeS));
     if (result === Judgement.Refused) return result;
     result = worse(result, this.#judgeStep(base, baseAt, lanes, at));
     if (result === Judgement.Refused) return result;
-    return worse(result, this.#judgeSpeed(slot, base, baseAt, lanes, at));
+    result = worse(result, this.#judgeSpeed(slot, base, baseAt, lanes, at));
+    if (result !== Judgement.Refused) this.#spend(slot, base, baseAt, lanes, at, timeS);
+    return result;
   }
 
   /** The owner is put right, and stands until it has heard of it: that says nothing of its next velocity. */
-  stop(slot: number): void {
-    this.#windows?.restart(slot);
+  hold(slot: number): void {
+    this.#windows?.hold(slot);
   }
 
-  /** The value that holds now. */
-  accept(slot: number, lanes: Int32Array, at: number, timeS: number): void {
-    this.#windows?.accept(slot, lanes, at, timeS);
+  /** The next value to be accepted is no movement of its owner's own. */
+  pause(slot: number): void {
+    this.#windows?.pause(slot);
   }
 
-  #judgeBounds(lanes: Int32Array, at: number, tell: TellViolation): Judgement {
-    const low = this.#low;
-    const high = this.#high;
+  /** The value that holds from now on, in the place of `base`. */
+  accept(
+    slot: number,
+    base: Int32Array,
+    baseAt: number,
+    lanes: Int32Array,
+    at: number,
+    timeS: number,
+  ): void {
+    this.#windows?.accept(slot, base, baseAt, lanes, at, timeS);
+  }
+
+  /** Whether lanes lie within the bounds, or on no axis farther outside than `base`. */
+  #judgeBounds(
+    base: Int32Array | undefined,
+    baseAt: number,
+    lanes: Int32Array,
+    at: number,
+  ): Judgement {
+    const low = (axis: number) =>
+      base === undefined
+        ? this.#low[axis]!
+        : Math.min(this.#low[axis]!, base[baseAt + axis]! >>> 0);
+    const high = (axis: number) =>
+      base === undefined
+        ? this.#high[axis]!
+        : Math.max(this.#high[axis]!, base[baseAt + axis]! >>> 0);
     let worst = 0;
     let axis = -1;
-    for (let i = 0; i < low.length; i++) {
+    for (let i = 0; i < this.#low.length; i++) {
       const lane = lanes[at + i]! >>> 0;
-      const beyond = Math.max(low[i]! - lane, lane - high[i]!);
+      const beyond = Math.max(low(i) - lane, lane - high(i));
       if (beyond <= worst) continue;
       worst = beyond;
       axis = i;
@@ -161,11 +224,11 @@ export class FieldChecker {
     if (axis < 0) return Judgement.Passed;
     const { min, precision } = this.field;
     const lane = lanes[at + axis]! >>> 0;
-    const end = lane < low[axis]! ? this.check.min[axis]! : this.check.max[axis]!;
-    tell("bounds", min + lane * precision, end);
+    const end = lane < this.#low[axis]! ? this.check.min[axis]! : this.check.max[axis]!;
+    this.#tell("bounds", min + lane * precision, end);
     if (this.check.action === "clamp") {
-      for (let i = 0; i < low.length; i++) {
-        lanes[at + i] = Math.min(high[i]!, Math.max(low[i]!, lanes[at + i]! >>> 0));
+      for (let i = 0; i < this.#low.length; i++) {
+        lanes[at + i] = Math.min(high(i), Math.max(low(i), lanes[at + i]! >>> 0));
       }
     }
     return this.#judgement;
@@ -181,11 +244,13 @@ export class FieldChecker {
   ): Judgement {
     const windows = this.#windows;
     if (windows === undefined) return Judgement.Passed;
-    const mayClamp = this.check.action === "clamp";
-    if (windows.judge(slot, base, baseAt, lanes, at, timeS, mayClamp)) return Judgement.Passed;
+    if (windows.judge(slot, base, baseAt, lanes, at, timeS, this.#left(slot))) {
+      return Judgement.Passed;
+    }
     this.#tell("acceleration", windows.measured, this.check.maxAcceleration);
-    // The way out of the open window may have left the bounds that the value was in.
-    if (mayClamp && this.#low.length > 0) this.#judgeBounds(lanes, at, quiet);
+    if (this.check.action === "clamp") {
+      shorten(this.field, base, baseAt, lanes, at, windows.share);
+    }
     return this.#judgement;
   }
 
@@ -212,27 +277,42 @@ export class FieldChecker {
     at: number,
   ): Judgement {
     if (this.#speed === 0) return Judgement.Passed;
-    const budget = Math.min(this.#budget[slot * 2]!, this.#budget[slot * 2 + 1]!);
-    let needed = changeOf(this.field, base, baseAt, lanes, at) / this.#speed;
+    const budget = this.#left(slot);
+    const needed = changeOf(this.field, base, baseAt, lanes, at) / this.#speed;
     // A billionth of grace for sums of times that are no binary fractions.
-    if (needed <= budget + 1e-9) {
-      this.#spend(slot, needed);
-      return Judgement.Passed;
-    }
+    if (needed <= budget + 1e-9) return Judgement.Passed;
     this.#tell("speed", needed * this.#speed / Math.max(MIN_SHOWN_S, budget), this.check.maxSpeed);
-    if (this.check.action === "reject") return Judgement.Refused;
     if (this.check.action === "clamp") {
       shorten(this.field, base, baseAt, lanes, at, budget / needed);
-      needed = changeOf(this.field, base, baseAt, lanes, at) / this.#speed;
     }
-    this.#spend(slot, needed);
     return this.#judgement;
   }
 
-  #spend(slot: number, seconds: number): void {
-    const at = slot * 2;
-    this.#budget[at] = Math.max(0, this.#budget[at]! - seconds);
-    this.#budget[at + 1] = Math.max(0, this.#budget[at + 1]! - seconds);
+  /** Seconds of movement that are left. */
+  #left(slot: number): number {
+    return Math.min(this.#budget[slot * 2]!, this.#budget[slot * 2 + 1]!);
+  }
+
+  /** Spends what the way takes at the smaller of its greatest speeds. */
+  #spend(
+    slot: number,
+    base: Int32Array,
+    baseAt: number,
+    lanes: Int32Array,
+    at: number,
+    timeS: number,
+  ): void {
+    const bySpeed = this.#speed === 0
+      ? 0
+      : changeOf(this.field, base, baseAt, lanes, at) / this.#speed;
+    const windows = this.#windows;
+    const byGain = windows === undefined
+      ? 0
+      : windows.seconds(slot, base, baseAt, lanes, at, timeS);
+    const seconds = Math.max(bySpeed, byGain);
+    const first = slot * 2;
+    this.#budget[first] = Math.max(0, this.#budget[first]! - seconds);
+    this.#budget[first + 1] = Math.max(0, this.#budget[first + 1]! - seconds);
   }
 
   /** What becomes of a value that breaks a limit. */
@@ -246,5 +326,3 @@ export class FieldChecker {
 function worse(a: Judgement, b: Judgement): Judgement {
   return a > b ? a : b;
 }
-
-function quiet(): void {}

@@ -6,6 +6,8 @@ import {
   CHANNEL_WINDOW_BYTES,
   ENGINE_BACKLOG_BYTES,
   EXPIRE_SWEEP_TICKS,
+  HANDSHAKE_BYTES,
+  HANDSHAKE_CLOSING_S,
   LOG_ARGUMENTS,
   MAX_BATCH_BYTES,
   MAX_BYTES_BEFORE_JOIN,
@@ -19,11 +21,18 @@ import {
   MAX_ENGINE_VOICE_FRAMES,
   MAX_ENTITY_BLOCK,
   MAX_EVENT_BYTES,
+  MAX_FULL_PEERS,
   MAX_HALF_JOINED,
+  MAX_HANDSHAKES,
+  MAX_HANDSHAKES_PER_S,
+  MAX_INTAKE_BYTES,
+  MAX_INTAKE_CHUNKS,
   MAX_KEPT_DENIALS,
   MAX_LOG_ENTRIES,
   MAX_LOGGED_ENTRIES,
-  MAX_OPEN_CHANNELS,
+  MAX_LOOSE_MESSAGES,
+  MAX_PARTING_BYTES,
+  MAX_PARTING_MESSAGES,
   MAX_PENDING_DENIALS,
   MAX_PENDING_SPAWNS,
   MAX_PIECE_TRANSFERS,
@@ -32,6 +41,7 @@ import {
   MAX_QUEUED_VOICE_FRAMES,
   MAX_RELAYS_PER_TICK,
   MAX_SNAPSHOT_ENTRIES,
+  MAX_STREAM_FRAME_BYTES,
   MAX_UNRELIABLE_MESSAGE_BYTES,
   MAX_UNSENT_DATAGRAMS,
   MAX_USED_NONCES,
@@ -43,11 +53,14 @@ import {
   RECEIVE_MARGIN_TICKS,
   SENT_LOG_ENTRIES,
   STREAM_STALL_MS,
+  UNACKED_CONNECTION_BYTES,
+  UNREAD_STREAM_BYTES,
 } from "../protocol/limits.ts";
 import type { ComponentGrant, FieldGrant, Grants } from "../permissions/grants.ts";
 import { RECEIVED_ENTITY_BYTES, RECEIVED_VALUE_BYTES } from "../replication/received_entities.ts";
 import { LOGGED_ENTRY_BYTES } from "../replication/section_log.ts";
 import { ENTITY_TRACK_BYTES, VALUE_TRACK_BYTES } from "../replication/tracks.ts";
+import { mostReliableChannels, mostStreams } from "./stream_bounds.ts";
 
 /** One part of what a driver may hold. */
 export interface MemoryPart {
@@ -65,6 +78,8 @@ export interface MemoryPart {
 const OBJECT_BYTES = 128;
 /** Script memory of one entry of a map or set with a number as key. */
 const MAP_ENTRY_BYTES = 48;
+/** Script memory of one component's value, its lanes apart; measured, rounded up. */
+const VALUE_BYTES = 320;
 /** Script memory around the contents of one byte array: view, buffer, their bookkeeping. */
 const BLOB_BYTES = 256;
 /** Bytes of one version beside its lanes: tick, time, mask, writes, two links. */
@@ -77,10 +92,14 @@ const ENTITY_BYTES = 40;
 const INTEREST_BYTES = 128;
 /** Bytes of one entity's component that peers write: who did last, and which fields. */
 const WRITER_BYTES = 8;
-/** Bytes of one entity's component whose writes are checked: two times, two allowances of silence. */
-const CHECKED_BYTES = 32;
-/** Bytes of one check of it: two allowances, and a window of velocities. */
-const CHECK_BYTES = 192;
+/** Bytes of one entity's component whose writes are checked: three times, two allowances of silence. */
+const CHECKED_BYTES = 40;
+/** Bytes of one check of it: two allowances, place and velocity on three axes, six numbers, when it may change again. */
+const CHECK_BYTES = 120;
+/** Bytes of one entity id in the allocator: generation, whether it is taken, a place in the ring of free ones. */
+const ID_BYTES = 8;
+/** Small arrays that each link has for each component: rights, radii, rates, what was adjusted. */
+const LINK_ARRAYS = 16;
 /** Keys of one rate limiter by peer. */
 const PEER_KEYS = 0x10000;
 
@@ -124,15 +143,6 @@ function eventBytes(grants: Grants): number {
   return most === 0 ? 0 : most + 3 * OBJECT_BYTES;
 }
 
-/** Channels that one peer may have open, reliable ones alone. */
-function openStreams(grants: Grants): number {
-  let open = 0;
-  for (const { mode, namespace, maxOpen } of grants.channels) {
-    if (mode === "reliable") open += namespace ? maxOpen : MAX_PLAIN_CHANNELS;
-  }
-  return Math.min(open, MAX_OPEN_CHANNELS);
-}
-
 /** Entities of which one peer's link may hold what it received: in its hand, its own, resting. */
 function heldOfPeer({ maxEntitiesPerPeer, maxEntities }: Grants): number {
   const hand = Math.min(maxEntitiesPerPeer, MAX_ENTITY_BLOCK);
@@ -168,22 +178,29 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
     buffer * 1.25,
   );
 
-  buffer = doubled(maxEntities) * INTEREST_BYTES + doubled(maxEntities) * 16;
+  buffer = doubled(maxEntities) * (INTEREST_BYTES + 16 + ID_BYTES);
+  heap = (2 * maxEntities) * (4 * MAP_ENTRY_BYTES) + maxEntities * (4 * OBJECT_BYTES + 3 * 256);
+  part("world: ids, handles, interest, what waits for the engine", ["maxEntities"], heap, buffer);
+
+  // Of each component, and of voice: when it may be written again. The longest array exists twice while it grows.
+  buffer = (maxEntities + 1) * 8;
   buffer += (components.length + 1) * (maxEntities + 1) * 8;
   if (role === "server") {
     const written = components.filter(({ authority }) => authority === "owner").length;
     buffer += written * (maxEntities + 1) * WRITER_BYTES;
   }
-  heap = (2 * maxEntities) * (4 * MAP_ENTRY_BYTES) + maxEntities * (3 * OBJECT_BYTES + 3 * 256);
-  part("world: ids, handles, interest, what waits for the engine", ["maxEntities"], heap, buffer);
+  part("world: rates and writers", ["maxEntities", "components"], 0, buffer);
 
   buffer = 0;
   for (const { checks, laneCount } of components) {
-    if (checks.length === 0) continue;
-    buffer += doubled(maxEntities + 1) * (4 * laneCount + CHECKED_BYTES +
+    if (checks.length === 0 || role !== "server") continue;
+    // The longest array exists twice while it grows.
+    buffer += 1.25 * (maxEntities + 1) * (4 * laneCount + CHECKED_BYTES +
       checks.length * CHECK_BYTES);
   }
-  const memories = buffer === 0 ? 0 : MAX_CHECK_MEMORIES * 8 * OBJECT_BYTES;
+  const checksOfOne = Math.max(0, ...components.map(({ checks }) => checks.length));
+  // A memory, and of each check its record, its allowances and its window.
+  const memories = buffer === 0 ? 0 : MAX_CHECK_MEMORIES * (8 + 4 * checksOfOne) * OBJECT_BYTES;
   part("world: checks of what owners write", ["maxEntities", "checks"], memories, buffer);
 
   // What a link has received.
@@ -208,6 +225,16 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
     heap,
     buffer,
   );
+  if (role === "client") {
+    part(
+      "link: what the engine has been told",
+      ["maxEntities", "components"],
+      maxEntities *
+        (2 * OBJECT_BYTES + 3 * BLOB_BYTES +
+          components.length * (OBJECT_BYTES + MAP_ENTRY_BYTES)),
+      0,
+    );
+  }
 
   // What a link has sent.
   const told = role === "client" ? own : maxEntities;
@@ -220,14 +247,27 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
   part("links: datagrams that await acknowledgement", ["maxPeers"], heap * 1.5, buffer * 1.5);
 
   const largest = Math.max(0, ...components.map(({ fields }) => blobContents(fields)));
-  const lanes = components.reduce((sum, { laneCount }) => Math.max(sum, laneCount), 0);
-  heap = peers * MAX_SNAPSHOT_ENTRIES * (4 * OBJECT_BYTES);
-  buffer = peers * (MAX_SNAPSHOT_ENTRIES * 4 * lanes + 2 * MAX_PIECE_TRANSFERS * largest +
+  // Decoded values are kept for the next section: of each component that may come as many as one section ever had.
+  const decoded = components.filter(({ authority }) => role === "client" || authority === "owner");
+  const decodedLanes = decoded.reduce((sum, { laneCount }) => sum + laneCount, 0);
+  heap = peers * MAX_SNAPSHOT_ENTRIES * (4 * OBJECT_BYTES + decoded.length * VALUE_BYTES);
+  buffer = peers * (MAX_SNAPSHOT_ENTRIES * 4 * decodedLanes + 2 * MAX_PIECE_TRANSFERS * largest +
     2 * MAX_DATAGRAM_BYTES);
   part("links: decoding, large values", ["maxPeers", "components"], heap, buffer);
 
+  // A limiter has an array of its own, whatever it counts.
+  heap = peers * (LINK_ARRAYS * (BLOB_BYTES + 8 * components.length) +
+    (grants.events.length + 5) * (OBJECT_BYTES + BLOB_BYTES));
+  part(
+    "links: rights, and rates of events",
+    ["maxPeers", "components", "events"],
+    heap,
+    0,
+  );
+
   const voice = grants.voice.maxFrameBytes + OBJECT_BYTES;
-  heap = peers * (MAX_PENDING_SPAWNS * 2 * OBJECT_BYTES + MAX_WATCHED_GAPS * 2 * OBJECT_BYTES +
+  const spawns = Math.min(MAX_PENDING_SPAWNS, grants.maxEntitiesPerPeer);
+  heap = peers * (spawns * 2 * OBJECT_BYTES + MAX_WATCHED_GAPS * 2 * OBJECT_BYTES +
     MAX_QUEUED_VOICE_FRAMES * OBJECT_BYTES);
   buffer = peers *
     ((grants.voice.speakRoles === 0 ? 0 : MAX_QUEUED_VOICE_FRAMES * voice) +
@@ -244,14 +284,35 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
 
   part("links: control streams", ["maxPeers"], 0, peers * (MAX_CONTROL_BACKLOG_BYTES * 1.25));
 
-  const streams = openStreams(grants);
+  const streams = mostReliableChannels(grants);
   // Each way a window, and the piece that may go beyond it; towards the engine the same again inside a frame.
-  const perChannel = 3 * (CHANNEL_WINDOW_BYTES + CHANNEL_PIECE_BYTES);
+  const perChannel = 3 * (CHANNEL_WINDOW_BYTES + CHANNEL_PIECE_BYTES) +
+    // What waits for a busy engine before the stream is paused.
+    MAX_INTAKE_BYTES + MAX_STREAM_FRAME_BYTES + MAX_INTAKE_CHUNKS * BLOB_BYTES;
+  const loose = grants.channels.reduce((sum, { mode, namespace, maxOpen, maxBytes }) => {
+    const open = namespace ? maxOpen : MAX_PLAIN_CHANNELS;
+    const waits = Math.min(CHANNEL_WINDOW_BYTES, MAX_LOOSE_MESSAGES * maxBytes);
+    return mode === "reliable" ? sum : sum + open * (waits + MAX_LOOSE_MESSAGES * BLOB_BYTES);
+  }, 0);
   part(
     "channels: windows of open ones",
     ["channels", "maxPeers"],
     peers * streams * 16 * OBJECT_BYTES,
-    peers * streams * perChannel,
+    peers * (streams * perChannel + loose),
+  );
+  // Whoever is honest sends no more than its windows, which are counted above, and acknowledges.
+  const full = Math.min(peers, MAX_FULL_PEERS);
+  part(
+    "streams that are not read, in the runtime",
+    ["channels", "maxPeers"],
+    0,
+    full * mostStreams(grants) * UNREAD_STREAM_BYTES,
+  );
+  part(
+    "streams whose bytes are not acknowledged, in the runtime",
+    ["maxPeers"],
+    0,
+    full * UNACKED_CONNECTION_BYTES,
   );
   part("channels: rates", ["channels"], 0, grants.channels.length * 2 * PEER_KEYS * 8);
 
@@ -275,7 +336,8 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
       (MAX_DENIAL_KINDS + MAX_KEPT_DENIALS) * 2 * OBJECT_BYTES,
     // A frame that comes, twice while it grows; rows of a batch, its value, its frame; what was written and not taken.
     2 * MAX_ENGINE_FRAME_BYTES + 3 * (MAX_BATCH_BYTES + largest) + 2 * ENGINE_BACKLOG_BYTES +
-      MAX_ENGINE_VOICE_FRAMES * (voice + BLOB_BYTES) + MAX_WAITING_EVENTS * event,
+      MAX_ENGINE_VOICE_FRAMES * (voice + BLOB_BYTES) + MAX_WAITING_EVENTS * event +
+      MAX_PARTING_BYTES + MAX_PARTING_MESSAGES * (OBJECT_BYTES + BLOB_BYTES),
   );
   if (role === "server") {
     part(
@@ -289,7 +351,8 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
       "roster: places, secrets, resting ids",
       ["maxPeers"],
       PEER_KEYS * MAP_ENTRY_BYTES + peers * 8 * OBJECT_BYTES,
-      0,
+      // By peer id, which go round: the first of its entities and their number, channels it opened, violations told.
+      PEER_KEYS * 8 * 3,
     );
   }
   part("log", [], 0, MAX_LOG_ENTRIES * (4 * (2 + LOG_ARGUMENTS) + 8));
@@ -299,8 +362,13 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
     0,
     (peers + (role === "server" ? MAX_HALF_JOINED : 0)) * NATIVE_CONNECTION_BYTES,
   );
+  if (role === "server") {
+    // As many as are under way, and all that were begun and ended before the runtime has forgotten them.
+    const handshakes = 2 * MAX_HANDSHAKES + MAX_HANDSHAKES_PER_S * HANDSHAKE_CLOSING_S;
+    part("door: handshakes, in the runtime", [], 0, handshakes * HANDSHAKE_BYTES);
+  }
   return parts;
 }
 
-/** Memory of the runtime for one QUIC connection that is read and written in time: keys, path, buffers; measured, rounded up. */
+/** Memory of the runtime for one QUIC connection beside its streams: keys, path, buffers; measured, rounded up. */
 const NATIVE_CONNECTION_BYTES = 262_144;

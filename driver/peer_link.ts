@@ -113,6 +113,7 @@ export class PeerLink {
   readonly #acks = new AckTracker();
   readonly #sent: SentLog;
   readonly #faultLimit = new RateLimiter({ rateHz: MAX_FAULTS_PER_S, maxKeys: 1 });
+  /** Where nobody keeps an account of the peer's work. What is above it is not looked at, and no fault: a path may bring a second's at once. */
   readonly #datagramLimit = new RateLimiter({ rateHz: MAX_PEER_DATAGRAMS_PER_S, maxKeys: 1 });
   readonly #voice: VoiceFrame[] = [];
   /** Bodies of channel sections. */
@@ -230,7 +231,10 @@ export class PeerLink {
     const { work } = this.#options;
     work?.spendDatagram();
     if (bytes.length > MAX_DATAGRAM_BYTES) return this.#drop(Fault.OutOfRange, nowMs);
-    if (!this.#datagramLimit.take(0, nowMs)) return this.#drop(Fault.Flood, nowMs);
+    if (work === undefined && !this.#datagramLimit.take(0, nowMs)) {
+      this.#counters.add("net.unreadDatagrams");
+      return undefined;
+    }
     const reader = new Reader(bytes);
     const header = readHeader(reader);
     if (header === undefined) return this.#drop(reader.fault!, nowMs);
@@ -302,6 +306,7 @@ export class PeerLink {
   /** Sends what is due: voice and messages always, state when `withState`, and where nothing of it goes a bare header when that is due. */
   sendSlot(time: TimelineTime, nowMs: number, withState: boolean): void {
     for (const lost of this.#sent.pollLost(nowMs)) this.#lose(lost);
+    if (withState) this.#receiver.expire(tickOf(time));
     this.#sender.setRttTicks(this.rttMs * this.#options.tickHz / 1000);
     this.#earnBudget(nowMs);
     let state = withState;

@@ -62,6 +62,16 @@ export class ServerBatches {
     outbox.push({ kind: "stamped", id: batch.id, time });
   }
 
+  /** Handles of all entities that live, each with the hash of what the world holds of it, flat. */
+  hashes(): Uint32Array {
+    const { handles, world } = this.#state;
+    const pairs: number[] = [];
+    handles.forEach((handle, id) => {
+      if (world.isAlive(id)) pairs.push(handle, world.hash(id));
+    });
+    return Uint32Array.from(pairs);
+  }
+
   /** The engine wants to hear these components again: `[handle, componentId]` pairs, flat. */
   resend(pairs: Uint32Array): void {
     markAgain(pairs, this.#state.handles, this.#reader, this.#state.outbox);
@@ -90,6 +100,7 @@ export class ServerBatches {
       // What it wrote itself it was never sent; from now on it reads it like everyone else.
       world.forEachComponent(id, (c) => before.sender.putRight(id, c));
       state.chooseViewpoint(before);
+      noteTaken(before.taken, id, state.lastTick, state.grants.maxEntitiesPerPeer);
     }
     const peer = state.peers.get(peerId);
     if (peer !== undefined) state.chooseViewpoint(peer);
@@ -182,5 +193,16 @@ export class ServerBatches {
       state.ids.release(id);
     }
     state.handles.unbindHandle(handle);
+  }
+}
+
+/** Notes an entity that was taken from a peer; of more than it may own at once the oldest are forgotten. */
+function noteTaken(taken: Map<EntityId, number>, id: EntityId, tick: number, most: number): void {
+  taken.delete(id);
+  taken.set(id, tick);
+  if (taken.size <= most) return;
+  for (const oldest of taken.keys()) {
+    taken.delete(oldest);
+    break;
   }
 }

@@ -13,13 +13,12 @@ import {
 } from "../protocol/engine_messages.ts";
 import { NO_ENTITY } from "../protocol/entity_id.ts";
 import { Fault, faultName } from "../protocol/faults.ts";
-import { ENGINE_LINK_VERSION, MAX_CONTROL_BACKLOG_BYTES } from "../protocol/limits.ts";
+import { ENGINE_LINK_VERSION, SPARE_STREAMS, WORK_STREAM } from "../protocol/limits.ts";
 import { LogCode } from "../protocol/log_codes.ts";
 import { SUBTICKS, tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
 import type { Grants } from "../permissions/grants.ts";
-import { createInterestResult, Interest } from "../replication/interest.ts";
 import type { World } from "../replication/world.ts";
-import type { Connection } from "../transport/connection.ts";
+import type { Connection, Stream } from "../transport/connection.ts";
 import { ChannelRouter } from "./channel_router.ts";
 import type { CoreEnvironment, DriverCore, HelloFacts } from "./core.ts";
 import type { Counters } from "./counters.ts";
@@ -30,12 +29,17 @@ import type { LogOptions } from "./log_ring.ts";
 import { nodesOf } from "./nodes.ts";
 import { ServerBatches } from "./server_batches.ts";
 import { ServerEvents } from "./server_events.ts";
+import { circulateIds } from "./server_ids.ts";
 import { ServerJoin } from "./server_join.ts";
 import type { ServerPeer } from "./server_peer.ts";
 import { ServerRights } from "./server_rights.ts";
+import { shedPeer } from "./server_shed.ts";
 import { ServerState } from "./server_state.ts";
+import { type ServerUsage, usageOf } from "./server_usage.ts";
+import { ServerTick } from "./server_tick.ts";
 import { ServerVoice } from "./server_voice.ts";
 import { ServerWrites } from "./server_writes.ts";
+import { reliableChannels } from "./stream_bounds.ts";
 import { refusalOf } from "./welcome_check.ts";
 import { WorkWatch } from "./work_watch.ts";
 
@@ -49,39 +53,11 @@ export interface ServerCoreOptions {
   readonly log?: LogOptions;
 }
 
-/** Sizes of a server core's tables. */
-export interface ServerUsage {
-  /** Entities alive. */
-  readonly entities: number;
-  /** Handles that the engine link knows. */
-  readonly handles: number;
-  /** Entity ids in use, in peers' hands or resting. */
-  readonly ids: number;
-  /** Entity ids that rest until every peer knows of their end. */
-  readonly resting: number;
-  /** Entity ids in peers' hands. */
-  readonly freeIds: number;
-  /** Entities of which something that peers sent is held, over all peers. */
-  readonly held: number;
-  /** Spawns that wait for their components. */
-  readonly spawns: number;
-  /** Peers that hold a place. */
-  readonly places: number;
-  /** Peers that may resume. */
-  readonly secrets: number;
-  /** Channels open. */
-  readonly channels: number;
-  /** Connections that have not joined. */
-  readonly strangers: number;
-}
-
 /** Core of the `server` and `loopback` roles; see {@linkcode DriverCore} for the order of calls. */
 export class ServerCore implements DriverCore {
   readonly #state: ServerState;
   readonly #loopback: boolean;
   readonly #watch: EngineWatch;
-  readonly #interest: Interest;
-  readonly #candidates = createInterestResult();
   readonly #batches: ServerBatches;
   readonly #writes: ServerWrites;
   readonly #voice: ServerVoice;
@@ -89,8 +65,9 @@ export class ServerCore implements DriverCore {
   readonly #channels: ChannelRouter;
   readonly #join: ServerJoin;
   readonly #rights: ServerRights;
-  readonly #work: WorkWatch;
-  readonly #viewpoint = new Float64Array(3);
+  readonly #tick: ServerTick;
+  /** Reliable channels that a peer may have open, by role index. */
+  readonly #channelsOfRole: readonly number[];
   #welcomed = false;
   #engineStateDue = false;
   /** Last second of the certificate's validity, s since 1970. */
@@ -103,38 +80,37 @@ export class ServerCore implements DriverCore {
     const state = new ServerState(grants, environment, options.log);
     this.#state = state;
     this.#watch = new EngineWatch(state.outbox, state.counters);
-    this.#interest = new Interest(grants, state.world);
+    this.#channelsOfRole = grants.roles.map(({ index }) => reliableChannels(grants, index));
     this.#batches = new ServerBatches(state);
     this.#events = new ServerEvents(state);
     this.#writes = new ServerWrites(state);
     this.#voice = new ServerVoice(state);
     this.#channels = new ChannelRouter(grants, state.gate, {
       now: () => state.nowMs,
-      push: (message) => {
-        state.push(message);
-        environment.wake();
-      },
+      wake: () => environment.wake(),
       denied: (peer, rule, channelId, remote) => {
         const tried = remote ? state.peers.get(peer) : undefined;
+        // Its last words are judged when it has left.
+        if (remote && tried === undefined) return;
         state.deny(tried, rule, "channel", channelId, 0, NO_ENTITY, state.nowMs);
       },
       violation: (peer, fault) => state.peers.get(peer)?.link.countFault(fault, state.nowMs),
-      mayGoOn: (peer, bytes) => {
+      mayGoOn: (peer, cost) => {
         const work = state.peers.get(peer)?.work;
-        work?.spendStream(bytes);
-        return work?.isStreamSpent !== true;
+        work?.spendStream(cost);
+        return work === undefined || !(work.isStreamSpent || work.isSpent);
       },
     }, state.counters);
     this.#join = new ServerJoin(state, {
       datagram: (peer, bytes) => this.#handleDatagram(peer, bytes),
       control: (peer, message, nowMs) => this.#handleControl(peer, message, nowMs),
-      stream: (peer, stream) => this.#channels.handlePeerStream(peer, stream),
+      stream: (peer, stream) => this.#handleStream(peer, stream),
       detached: (peer) => {
         this.#channels.handlePeerGone(peer.peer);
         this.#voice.handlePeerGone(peer.peer);
       },
     });
-    this.#work = new WorkWatch(state, (peer) => {
+    const work = new WorkWatch(state, (peer) => {
       this.#join.goOn(peer);
       this.#channels.handlePeerReadable(peer.peer);
     });
@@ -143,7 +119,14 @@ export class ServerCore implements DriverCore {
       writes: this.#writes,
       events: this.#events,
       channels: this.#channels,
-      work: this.#work,
+      work,
+    });
+    this.#tick = new ServerTick({
+      state,
+      work,
+      events: this.#events,
+      writes: this.#writes,
+      voice: this.#voice,
     });
     state.onDespawn = (id) => {
       this.#voice.forget(id);
@@ -185,26 +168,7 @@ export class ServerCore implements DriverCore {
 
   /** How much it holds that comes and goes with peers and entities, for tests that look for leaks. */
   get usage(): ServerUsage {
-    const { ids, handles, peers, lost, roster, resume, world } = this.#state;
-    let [held, spawns, freeIds] = [0, 0, 0];
-    for (const { receiver, pendingSpawns } of peers.values()) {
-      held += receiver.heldCount;
-      spawns += pendingSpawns.size;
-    }
-    for (const { freeIds: free } of [...peers.values(), ...lost.values()]) freeIds += free.size;
-    return {
-      entities: world.entityCount,
-      handles: handles.size,
-      ids: ids.takenCount,
-      resting: ids.restingCount,
-      freeIds,
-      held,
-      spawns,
-      places: roster.size,
-      secrets: resume.size,
-      channels: this.#channels.openCount,
-      strangers: this.#join.waitingCount,
-    };
+    return usageOf(this.#state, this.#channels.openCount, this.#join.waitingCount);
   }
 
   /** The network listens at `address` now; in the loopback role the engine's welcome does the same. */
@@ -267,7 +231,7 @@ export class ServerCore implements DriverCore {
         return state.push({
           kind: "stateHash",
           request: message.request,
-          pairs: this.#hashes(),
+          pairs: this.#batches.hashes(),
         });
       case "resend":
         return this.#batches.resend(message.pairs);
@@ -285,7 +249,7 @@ export class ServerCore implements DriverCore {
       this.#state.log.write(LogCode.EngineSlow, this.#state.nowMs);
     }
     this.#watch.isWritable = writable;
-    this.#channels.handleEngineWritable(writable);
+    this.#channels.handleEngineWritable(writable && !this.#state.outbox.isCrowded);
   }
 
   pollEngine(nowMs: number): ToEngine | undefined {
@@ -295,9 +259,11 @@ export class ServerCore implements DriverCore {
     if (denial !== undefined) return { kind: "denied", denial };
     const violation = violations.poll(nowMs);
     if (violation !== undefined) return { kind: "violation", ...violation };
+    const report = this.#channels.pollReport();
+    if (report !== undefined) return report;
     const message = outbox.poll(lastTick, this.#engineStateDue);
     if (message?.kind === "batch") this.#engineStateDue = outbox.hasState;
-    return message;
+    return message ?? this.#channels.pollMessage();
   }
 
   #handleWelcome(message: Extract<ToDriver, { kind: "welcome" }>, nowMs: number): void {
@@ -317,15 +283,6 @@ export class ServerCore implements DriverCore {
     state.lastTick = 1;
     this.#watch.handleHeard(nowMs);
     if (this.#loopback) this.handleListening("", nowMs);
-  }
-
-  #hashes(): Uint32Array {
-    const { handles, world } = this.#state;
-    const pairs: number[] = [];
-    handles.forEach((handle, id) => {
-      if (world.isAlive(id)) pairs.push(handle, world.hash(id));
-    });
-    return Uint32Array.from(pairs);
   }
 
   // ---- peers
@@ -348,6 +305,17 @@ export class ServerCore implements DriverCore {
     this.#state.counters.add(`fault.${faultName(Fault.Unexpected)}`);
     this.#state.log.write(LogCode.Faulty, nowMs, peer.peer, Fault.Unexpected);
     peer.connection.close(Fault.Unexpected, `${message.kind} is not expected here`);
+  }
+
+  /** Those that the peer's role can have a use for, and a few that are just ending: what the runtime holds of the others is not summed up. */
+  #handleStream(peer: ServerPeer, stream: Stream): void {
+    peer.work.spend(WORK_STREAM);
+    // A stream that was opened cannot wait: who goes on opening them has to go.
+    if (peer.work.isSpent) peer.work.noteOver();
+    const most = this.#channelsOfRole[peer.role]! + SPARE_STREAMS;
+    const taken = peer.streams.accept(stream, most);
+    if (taken === undefined) this.#state.counters.add("channel.refused");
+    else this.#channels.handlePeerStream(peer, taken);
   }
 
   #handleDatagram(peer: ServerPeer, bytes: Uint8Array): void {
@@ -393,61 +361,12 @@ export class ServerCore implements DriverCore {
 
   #runTick(tick: number, time: TimelineTime, nowMs: number): void {
     const state = this.#state;
-    const { world } = state;
     state.lastTick = tick;
-    this.#work.handleTick(tick, nowMs);
-    this.#interest.rebuild();
-    for (const peer of state.peers.values()) {
-      this.#events.deliver(peer, nowMs);
-      this.#writes.finishSpawns(peer, time, nowMs);
-      state.chooseViewpoint(peer);
-      const sees = peer.viewpoint !== NO_ENTITY && world.position(peer.viewpoint, this.#viewpoint);
-      const eye = sees ? this.#viewpoint : undefined;
-      this.#interest.query(eye, this.#candidates);
-      this.#voice.setListener(peer.peer, peer.role, eye);
-      peer.sender.updateView(tick, this.#candidates);
-      peer.link.sendSlot(time, nowMs, true);
-      if (peer.control.bufferedBytes > MAX_CONTROL_BACKLOG_BYTES) {
-        state.counters.add("peers.overloaded");
-        state.log.write(LogCode.Unresponsive, nowMs, peer.peer, CloseCode.Overloaded);
-        peer.connection.close(CloseCode.Overloaded, "the control stream is not read");
-      }
-    }
-    this.#events.relayAll(nowMs);
-    world.expire(tick);
+    this.#tick.run(tick, time, nowMs);
     this.#engineStateDue = state.outbox.hasState;
-    this.#releaseIds(nowMs);
-    this.#refillIds();
+    circulateIds(state, nowMs);
     this.#join.handleTick(nowMs);
     this.#housekeep(nowMs);
-  }
-
-  /** Slots whose end every peer knows may be used again. */
-  #releaseIds(nowMs: number): void {
-    const { ids, peers } = this.#state;
-    if (ids.restingCount === 0) return;
-    const overdue = ids.settle(nowMs, (id) => {
-      for (const peer of peers.values()) if (!peer.sender.hasAckedDespawn(id)) return false;
-      return true;
-    }, (id) => {
-      for (const peer of peers.values()) peer.receiver.forget(id);
-    });
-    if (overdue === NO_ENTITY) return;
-    for (const peer of peers.values()) {
-      if (peer.sender.hasAckedDespawn(overdue)) continue;
-      this.#state.counters.add("peers.unresponsive");
-      this.#state.log.write(LogCode.Unresponsive, nowMs, peer.peer, CloseCode.Overloaded);
-      peer.connection.close(CloseCode.Overloaded, "what ended is not acknowledged");
-    }
-  }
-
-  /** Hands out ids for those that peers have used up. */
-  #refillIds(): void {
-    const { ids, peers, world } = this.#state;
-    for (const peer of peers.values()) {
-      const fresh = ids.fill(peer, world.countOwned(peer.peer));
-      if (fresh.length > 0) peer.tell({ kind: "entityIds", ids: fresh });
-    }
   }
 
   #housekeep(nowMs: number): void {
@@ -469,18 +388,7 @@ export class ServerCore implements DriverCore {
   }
 
   shed(nowMs: number): boolean {
-    const { peers, counters, log } = this.#state;
-    let [most, victim]: [number, ServerPeer | undefined] = [-1, undefined];
-    for (const peer of peers.values()) {
-      const bytes = peer.link.heldBytes + peer.control.bufferedBytes +
-        this.#channels.bufferedBytes(peer.peer);
-      if (bytes > most) [most, victim] = [bytes, peer];
-    }
-    if (victim === undefined) return false;
-    counters.add("peers.shed");
-    log.write(LogCode.Shed, nowMs, victim.peer, Math.round(most / 1024));
-    victim.connection.close(CloseCode.Shed, "the server is short of memory");
-    return true;
+    return shedPeer(this.#state, nowMs);
   }
 
   close(reason: string, _nowMs: number): void {

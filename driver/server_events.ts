@@ -129,7 +129,10 @@ export class ServerEvents {
       if (received.allowed) {
         // The engine hears of the entities in the batch before the event.
         for (const id of event.entities) if (state.world.isAlive(id)) state.handles.allot(id);
-        state.outbox.pushAfterState(this.#codec.toEngine(event, peer.peer, time, due.late));
+        state.outbox.pushAfterState(
+          peer.peer,
+          this.#codec.toEngine(event, peer.peer, time, due.late),
+        );
       }
       const { grant, value } = event;
       this.#queue({ index: grant.index, value, from: peer.peer, to: ALL_PEERS, time });

@@ -1,5 +1,5 @@
-// How peers come and go on a server: connections that have not joined, the join itself, resuming a place, leaving it, losing it. What joined
-// peers say afterwards goes to the core.
+// The door of a server: connections that have not joined, what they have to show, their control streams, and how connections end. What a peer
+// has once it is in is kept by `server_places.ts`; what joined peers say goes to the core.
 
 import { assert } from "../protocol/assert.ts";
 import { CloseCode } from "../protocol/close_codes.ts";
@@ -10,27 +10,23 @@ import {
   type JoinMessage,
   type ProofMessage,
 } from "../protocol/control_messages.ts";
-import { SERVER_PEER } from "../protocol/engine_messages.ts";
-import type { EntityId } from "../protocol/entity_id.ts";
 import { Fault, faultName } from "../protocol/faults.ts";
 import {
   CHALLENGE_BYTES,
   JOIN_TIMEOUT_MS,
   MAX_HALF_JOINED,
   PROTOCOL_VERSION,
-  RESUME_SECRET_BYTES,
+  WORK_CHUNK,
   WORK_CONTROL,
 } from "../protocol/limits.ts";
 import { LogCode } from "../protocol/log_codes.ts";
-import { Adjustments } from "../permissions/adjustments.ts";
 import { JoinAttempt, type JoinStage } from "../session/join_attempt.ts";
 import type { CloseInfo, Connection, Stream } from "../transport/connection.ts";
 import { toHex } from "./hex.ts";
 import { whoYields } from "./join_places.ts";
-import { openServerLink, type Place } from "./server_link.ts";
-import { adjustmentsOf } from "./server_rights.ts";
 import { type HalfJoined, type ServerPeer, tellStranger } from "./server_peer.ts";
-import type { LostPeer, ServerState } from "./server_state.ts";
+import { ServerPlaces } from "./server_places.ts";
+import type { ServerState } from "./server_state.ts";
 import { TokenDoor } from "./token_door.ts";
 
 /** What joined peers do, for the core. */
@@ -50,6 +46,7 @@ export class ServerJoin {
   readonly #state: ServerState;
   readonly #events: JoinEvents;
   readonly #tokens: TokenDoor;
+  readonly #places: ServerPlaces;
   readonly #halfJoined = new Set<HalfJoined>();
   /** Joined ones whose control streams are paused, because they have used up their allowance of work. */
   readonly #held = new Set<HalfJoined>();
@@ -60,6 +57,7 @@ export class ServerJoin {
     this.#state = state;
     this.#events = events;
     this.#tokens = new TokenDoor(state);
+    this.#places = new ServerPlaces(state, (peer) => events.detached(peer));
   }
 
   /** Connections that have not joined. */
@@ -71,7 +69,7 @@ export class ServerJoin {
   handleConnection(connection: Connection, nowMs: number): void {
     const { counters } = this.#state;
     const mustYield = !this.#isClosed && this.#halfJoined.size >= MAX_HALF_JOINED;
-    if (this.#isClosed || (mustYield && !this.#makeRoom(nowMs))) {
+    if (this.#isClosed || (mustYield && !this.#makeRoom(connection, nowMs))) {
       counters.add("join.refusedConnections");
       const code = this.#isClosed ? CloseCode.GoingAway : CloseCode.Full;
       this.#state.log.write(LogCode.ConnectionRefused, nowMs, code, this.#halfJoined.size);
@@ -97,9 +95,9 @@ export class ServerJoin {
     });
   }
 
-  /** Ends the connection that has kept others waiting longest, so that silent ones keep nobody out; false when none may be ended. */
-  #makeRoom(nowMs: number): boolean {
-    const victim = whoYields(this.#halfJoined, nowMs);
+  /** Ends one connection of the network that has most places, so that none keeps others out; false when none may be ended. */
+  #makeRoom({ label }: Connection, nowMs: number): boolean {
+    const victim = whoYields(this.#halfJoined, label, nowMs);
     if (victim === undefined) return false;
     this.#halfJoined.delete(victim);
     this.#state.counters.add("join.displaced");
@@ -110,16 +108,7 @@ export class ServerJoin {
 
   /** Time has passed: joins that take too long end, and so do places that nobody took up again. */
   handleTick(nowMs: number): void {
-    const { resume, lost } = this.#state;
-    for (;;) {
-      const peerId = resume.pollExpired(nowMs);
-      if (peerId === undefined) break;
-      const place = lost.get(peerId);
-      lost.delete(peerId);
-      if (place !== undefined) {
-        this.#forget(peerId, place.freeIds, CloseCode.Silence, "timed out", nowMs);
-      }
-    }
+    this.#places.handleTick(nowMs);
     for (const half of this.#halfJoined) {
       if (half.attempt.deadlineMs <= nowMs && !half.isOver) {
         this.#refuse(half, CloseCode.JoinTimeout, "no join message in time");
@@ -139,17 +128,7 @@ export class ServerJoin {
 
   /** Removes a peer for good, connected or lost. */
   kick(peerId: number, reason: string, nowMs: number): void {
-    const { peers, lost } = this.#state;
-    const peer = peers.get(peerId);
-    const place = lost.get(peerId);
-    if (peer !== undefined) {
-      peer.tell({ kind: "bye", code: CloseCode.Kicked, reason });
-      peer.connection.close(CloseCode.Kicked, reason);
-      this.#remove(peer, CloseCode.Kicked, "kicked", nowMs);
-    } else if (place !== undefined) {
-      lost.delete(peerId);
-      this.#forget(peerId, place.freeIds, CloseCode.Kicked, "kicked", nowMs);
-    }
+    this.#places.kick(peerId, reason, nowMs);
   }
 
   /** Says goodbye to everyone and lets nobody in. */
@@ -167,6 +146,7 @@ export class ServerJoin {
 
   #handleDatagram(half: HalfJoined, bytes: Uint8Array): void {
     if (half.peer === undefined) return this.#state.counters.add("net.datagramsBeforeJoin");
+    if (!this.#isIn(half.peer)) return;
     this.#noteSecret(half.peer);
     this.#events.datagram(half.peer, bytes);
   }
@@ -183,18 +163,26 @@ export class ServerJoin {
     } else if (half.peer === undefined) {
       stream.reset(Fault.Unexpected);
       this.#refuse(half, Fault.Unexpected, "a stream before joining");
-    } else {
+    } else if (this.#isIn(half.peer)) {
       this.#events.stream(half.peer, stream);
+    } else {
+      stream.reset(Fault.Unexpected);
     }
+  }
+
+  /** Whether it still holds its place: one that was removed has no say any more, whatever still comes of it. */
+  #isIn(peer: ServerPeer): boolean {
+    return this.#state.peers.get(peer.peer) === peer;
   }
 
   #handleControlBytes(half: HalfJoined, bytes: Uint8Array): void {
     const { nowMs } = this.#state;
-    if (half.isOver) return;
+    if (half.isOver || (half.peer !== undefined && !this.#isIn(half.peer))) return;
     if (half.peer === undefined && !half.attempt.handleBytes(bytes.length)) {
       this.#refuse(half, Fault.OutOfRange, "more bytes than a join has");
       return this.#state.environment.wake();
     }
+    half.peer?.work.spend(WORK_CHUNK);
     half.frames.handleBytes(bytes);
     this.#readControl(half, nowMs);
   }
@@ -231,7 +219,7 @@ export class ServerJoin {
     } else if (message.kind === "bye") {
       this.#end(half, CloseCode.Normal, "bye");
       // A peer's own words about its leaving are passed on to nobody: nothing says that there are no contents in them.
-      this.#remove(peer, CloseCode.Normal, "left", nowMs);
+      this.#places.remove(peer, CloseCode.Normal, "left", nowMs);
     } else if (message.kind === "join" || message.kind === "proof") {
       this.#refuse(half, Fault.Unexpected, "joined already");
     } else {
@@ -286,9 +274,7 @@ export class ServerJoin {
       const reason = "the resume secret is not valid: join anew";
       return this.#refuse(half, CloseCode.Credential, reason);
     }
-    const place = this.#takePlace(resume.peer);
-    this.#state.roster.setConnected(resume.peer, true);
-    this.#admit(half, resume.peer, place, claim.next, nowMs);
+    this.#letIn(half, this.#places.takeUp(half, resume.peer, claim.next, nowMs));
   }
 
   #joinAnew(half: HalfJoined, credential: JoinMessage["credential"], nowMs: number): void {
@@ -321,100 +307,17 @@ export class ServerJoin {
     half: HalfJoined,
     role: number,
     nowMs: number,
-    introduce: (peer: number) => void = () => {},
+    introduce?: (peer: number) => void,
   ): void {
-    const { roster } = this.#state;
-    let entry = roster.add(role, nowMs);
-    if (entry === undefined && this.#giveUpEmptyPlace(nowMs)) entry = roster.add(role, nowMs);
-    if (entry === undefined) return this.#refuse(half, CloseCode.Full, "the world is full");
-    introduce(entry.peer);
-    const place = {
-      role,
-      adjusted: new Adjustments(),
-      freeIds: new Set<EntityId>(),
-      sender: undefined,
-    };
-    this.#admit(half, entry.peer, place, undefined, nowMs);
+    const peer = this.#places.admitNew(half, role, nowMs, introduce);
+    if (peer === undefined) this.#refuse(half, CloseCode.Full, "the world is full");
+    else this.#letIn(half, peer);
   }
 
-  /** Gives up the place that was lost longest and has nothing in the world: who is here now comes before who left no trace. */
-  #giveUpEmptyPlace(nowMs: number): boolean {
-    const { lost, world } = this.#state;
-    for (const [peerId, place] of lost) {
-      if (world.countOwned(peerId) > 0) continue;
-      lost.delete(peerId);
-      this.#forget(peerId, place.freeIds, CloseCode.Full, "its place was needed", nowMs);
-      return true;
-    }
-    return false;
-  }
-
-  /** The place of a peer that proved to be the same: lost, or still held by a connection that died without a word. */
-  #takePlace(peerId: number): Place {
-    const { peers, lost } = this.#state;
-    const present = peers.get(peerId);
-    if (present !== undefined) {
-      present.connection.close(CloseCode.Replaced, "resumed on another connection");
-      this.#detach(present);
-      return present;
-    }
-    const place: LostPeer | undefined = lost.get(peerId);
-    assert(place !== undefined, "who may resume is connected or lost");
-    lost.delete(peerId);
-    return place;
-  }
-
-  #admit(
-    half: HalfJoined,
-    peerId: number,
-    place: Place,
-    nextSecret: Uint8Array | undefined,
-    nowMs: number,
-  ): void {
-    const state = this.#state;
-    const { grants, world } = state;
-    const resumed = nextSecret !== undefined;
-    const peer = openServerLink(state, half, peerId, place, nowMs);
+  /** It has a place in the world, and so none of those who wait at the door. */
+  #letIn(half: HalfJoined, peer: ServerPeer): void {
     half.peer = peer;
     this.#halfJoined.delete(half);
-    state.peers.set(peerId, peer);
-    state.chooseViewpoint(peer);
-    state.ids.fill(peer, world.countOwned(peerId));
-    const secret = nextSecret ?? state.environment.randomBytes(RESUME_SECRET_BYTES);
-    if (!resumed) state.resume.issue(peerId, secret);
-    const roleId = grants.roles[place.role]!.id;
-    peer.tell({
-      kind: "accepted",
-      peer: peerId,
-      roleId,
-      resumed,
-      resumeSecret: secret,
-      grantEpoch: peer.grantEpoch,
-      worldEpoch: state.worldEpoch,
-      authority: SERVER_PEER,
-      time: state.timeAt(nowMs),
-      entityIds: [...place.freeIds].sort((a, b) => a - b),
-      adjustments: adjustmentsOf(grants, place.adjusted),
-    });
-    peer.tell({ kind: "roster", joins: this.#everyone(), leaves: [] });
-    if (!resumed) {
-      for (const other of state.peers.values()) {
-        if (other === peer) continue;
-        other.tell({ kind: "roster", joins: [{ peer: peerId, roleId }], leaves: [] });
-      }
-    }
-    state.log.write(resumed ? LogCode.PeerResumed : LogCode.PeerJoined, nowMs, peerId, roleId);
-    state.push({ kind: "peerJoin", peer: peerId, roleId, resumed });
-    state.counters.add(resumed ? "join.resumed" : "join.accepted");
-    state.counters.set("peers", state.peers.size);
-  }
-
-  #everyone(): { peer: number; roleId: number }[] {
-    const { roster, grants } = this.#state;
-    return roster.entries().map(({ peer, roleIndex }) => ({
-      peer,
-      roleId: grants.roles[roleIndex]!.id,
-    }));
   }
 
   #handleClosed(half: HalfJoined, info: CloseInfo): void {
@@ -428,58 +331,14 @@ export class ServerJoin {
     if (peer !== undefined && this.#state.peers.get(peer.peer) === peer) {
       const { nowMs } = this.#state;
       // A peer that means to go says so, by a bye or by this code; everything else may be a network that comes back.
-      if (info.by === "local") this.#remove(peer, info.code, reasonOf(info), nowMs);
+      // Who is shed comes back once there is memory again.
+      const isOurs = info.by === "local" && info.code !== CloseCode.Shed;
+      if (isOurs) this.#places.remove(peer, info.code, reasonOf(info), nowMs);
       else if (info.by === "remote" && info.code === CloseCode.GoingAway) {
-        this.#remove(peer, info.code, "left", nowMs);
-      } else this.#lose(peer, nowMs);
+        this.#places.remove(peer, info.code, "left", nowMs);
+      } else this.#places.lose(peer, nowMs);
     }
     this.#state.environment.wake();
-  }
-
-  /** Keeps the place of a peer whose connection broke. */
-  #lose(peer: ServerPeer, nowMs: number): void {
-    const state = this.#state;
-    this.#detach(peer);
-    const { role, adjusted, freeIds, sender } = peer;
-    state.lost.set(peer.peer, { peer: peer.peer, role, adjusted, freeIds, sender });
-    state.roster.setConnected(peer.peer, false);
-    state.resume.handleLost(peer.peer, nowMs);
-    state.counters.add("peers.lost");
-    state.log.write(LogCode.PeerLost, nowMs, peer.peer);
-  }
-
-  #detach(peer: ServerPeer): void {
-    const state = this.#state;
-    state.peers.delete(peer.peer);
-    state.counters.set("peers", state.peers.size);
-    this.#events.detached(peer);
-  }
-
-  #remove(peer: ServerPeer, code: number, reason: string, nowMs: number): void {
-    if (this.#state.peers.get(peer.peer) === peer) this.#detach(peer);
-    this.#forget(peer.peer, peer.freeIds, code, reason, nowMs);
-  }
-
-  /** A peer is gone for good: its entities leave the world, its ids come back. */
-  #forget(
-    peerId: number,
-    freeIds: ReadonlySet<EntityId>,
-    code: number,
-    reason: string,
-    nowMs: number,
-  ): void {
-    const state = this.#state;
-    state.resume.forget(peerId);
-    const owned: EntityId[] = [];
-    state.world.forEachOwned(peerId, (id) => owned.push(id));
-    for (const id of owned) state.despawn(id);
-    for (const id of freeIds) state.ids.release(id);
-    state.roster.remove(peerId, nowMs);
-    for (const other of state.peers.values()) {
-      other.tell({ kind: "roster", joins: [], leaves: [peerId] });
-    }
-    state.log.write(LogCode.PeerLeft, nowMs, peerId, code);
-    state.push({ kind: "peerLeave", peer: peerId, reason });
   }
 }
 

@@ -6,6 +6,7 @@ import { ownWriteMaskOf, SERVER_ROLE } from "../permissions/grants.ts";
 import { SnapshotReceiver } from "../replication/snapshot_receiver.ts";
 import { SnapshotSender } from "../replication/snapshot_sender.ts";
 import { PeerLink } from "./peer_link.ts";
+import { PeerStreams } from "./peer_streams.ts";
 import { type HalfJoined, ServerPeer } from "./server_peer.ts";
 import type { ServerState } from "./server_state.ts";
 import { workAllowance, WorkBudget } from "./work_budget.ts";
@@ -77,6 +78,7 @@ export function openServerLink(
     connection,
     control: half.control!,
     link,
+    streams: new PeerStreams(() => state.nowMs),
     sender,
     receiver,
     work,

@@ -22,6 +22,7 @@ import { EventQueue } from "../session/event_queue.ts";
 import type { PendingEvent } from "./event_router.ts";
 import type { ChannelPeer } from "./channel_table.ts";
 import type { ChannelMessage, PeerLink } from "./peer_link.ts";
+import type { PeerStreams } from "./peer_streams.ts";
 import type { WorkBudget } from "./work_budget.ts";
 
 /** A connection that has not joined yet. */
@@ -54,6 +55,8 @@ export class ServerPeer implements ChannelPeer {
   readonly connection: Connection;
   readonly control: Stream;
   readonly link: PeerLink;
+  /** Its streams but the control stream. */
+  readonly streams: PeerStreams;
   readonly sender: SnapshotSender;
   readonly receiver: SnapshotReceiver;
   /** The work that it may cause. */
@@ -80,6 +83,10 @@ export class ServerPeer implements ChannelPeer {
   viewpoint: EntityId = 0;
   /** Something came from it after it was let in, so it holds the resume secret that it was given with that. */
   hasSecret = false;
+  /** Entities that were taken from it, with the tick: what it wrote of them meanwhile is under way. */
+  readonly taken = new Map<EntityId, number>();
+  /** It did more than its share for too long: its connection is about to end. */
+  isDropped = false;
   readonly localRole = 0;
 
   constructor(options: {
@@ -89,6 +96,7 @@ export class ServerPeer implements ChannelPeer {
     connection: Connection;
     control: Stream;
     link: PeerLink;
+    streams: PeerStreams;
     sender: SnapshotSender;
     receiver: SnapshotReceiver;
     work: WorkBudget;
@@ -102,6 +110,7 @@ export class ServerPeer implements ChannelPeer {
     this.connection = options.connection;
     this.control = options.control;
     this.link = options.link;
+    this.streams = options.streams;
     this.sender = options.sender;
     this.receiver = options.receiver;
     this.work = options.work;
@@ -119,7 +128,7 @@ export class ServerPeer implements ChannelPeer {
   }
 
   openStream(): Stream {
-    return this.connection.openStream();
+    return this.streams.watch(this.connection.openStream());
   }
 
   queueMessage(message: ChannelMessage): boolean {

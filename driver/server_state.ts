@@ -11,14 +11,14 @@ import { DENIAL_SUBJECTS } from "../protocol/denial_subjects.ts";
 import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
 import { Fault } from "../protocol/faults.ts";
 import { LogCode } from "../protocol/log_codes.ts";
-import { RESUME_SECRET_BYTES, WORK_DENIAL } from "../protocol/limits.ts";
+import { CROSSING_MS, RESUME_SECRET_BYTES, WORK_DENIAL } from "../protocol/limits.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { TimelineClock } from "../protocol/timeline_clock.ts";
 import type { Adjustments } from "../permissions/adjustments.ts";
 import { Denials } from "../permissions/denials.ts";
 import { Gate } from "../permissions/gate.ts";
 import type { Grants } from "../permissions/grants.ts";
-import { type Rule, ruleCode } from "../permissions/rule.ts";
+import { Rule, ruleCode } from "../permissions/rule.ts";
 import { World } from "../replication/world.ts";
 import { ResumeTable } from "../session/resume.ts";
 import { Roster } from "../session/roster.ts";
@@ -180,10 +180,29 @@ export class ServerState {
     );
     if (peer === undefined) return;
     peer.work.spend(WORK_DENIAL);
-    if (!peer.offenceLimit.take(0, nowMs)) peer.link.countFault(Fault.Flood, nowMs);
+    // What crossed a change on its way is nobody's offence.
+    if (!this.#isCrossing(peer, rule, entity) && !peer.offenceLimit.take(0, nowMs)) {
+      peer.link.countFault(Fault.Flood, nowMs);
+    }
     if (peer.denialLimit.take(0, nowMs)) {
       peer.tell({ kind: "denied", rule: ruleCode(rule), subject, id, fields, entity, count: 1 });
     }
+  }
+
+  /**
+   * Whether what was refused may have been under way when the server's engine changed the entity's owner, or a value of it: until the peer has
+   * acknowledged the header that says so, and for a moment in any case, as datagrams overtake each other.
+   */
+  #isCrossing(peer: ServerPeer, rule: Rule, entity: EntityId): boolean {
+    if (entity === NO_ENTITY || !this.world.isAlive(entity)) return false;
+    const changed = rule === Rule.StaleEpoch
+      ? this.world.headerTick(entity)
+      : rule === Rule.NotOwner
+      ? peer.taken.get(entity)
+      : undefined;
+    if (changed === undefined) return false;
+    const isLate = this.lastTick > changed + CROSSING_MS / 1000 * this.grants.tickHz;
+    return !isLate || peer.sender.isHeaderPending(entity);
   }
 
   /** Counts a refusal of what the own engine did to a component, by the handle it used. */

@@ -130,10 +130,10 @@ export class ServerVoice {
       peer.link.queueVoice(frame, dueMs);
       state.counters.add("voice.framesOut");
     }
-    if (speaker !== SERVER_PEER) this.#tellEngine(id, frame);
+    if (speaker !== SERVER_PEER) this.#tellEngine(speaker, id, frame);
   }
 
-  #tellEngine(id: EntityId, frame: VoiceFrame): void {
+  #tellEngine(speaker: number, id: EntityId, frame: VoiceFrame): void {
     const { gate, counters, world, handles, outbox } = this.#state;
     const heard = gate.decideVoice({
       roleIndex: SERVER_ROLE,
@@ -151,7 +151,7 @@ export class ServerVoice {
       return;
     }
     const isKnown = world.positionAt(id, frame.time, this.#mouth);
-    outbox.pushVoice({
+    outbox.pushVoice(speaker, {
       kind: "voice",
       handle: handles.allot(id),
       sequence: frame.sequence,

@@ -2,7 +2,12 @@
 // ownership, epoch, rate), then applied to the world, or refused, counted, told, and put right. It sends nothing itself.
 
 import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
-import { MAX_PENDING_SPAWNS, SPAWN_COUNT_WAIT_MS, SPAWN_WAIT_MS } from "../protocol/limits.ts";
+import {
+  CHECK_SILENCE_S,
+  MAX_PENDING_SPAWNS,
+  SPAWN_COUNT_WAIT_MS,
+  SPAWN_WAIT_MS,
+} from "../protocol/limits.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { Rule, ruleCode } from "../permissions/rule.ts";
 import { type ComponentGrant, ownWriteMaskOf } from "../permissions/grants.ts";
@@ -41,13 +46,20 @@ export class ServerWrites {
     this.#whole = components.map((component) => createValue(component));
     this.#checks = new CheckDoor(state);
     const maxKeys = maxEntities + 1;
-    this.#limits = components.map(({ rateHz }) => new RateLimiter({ rateHz, maxKeys }));
+    // What a path held up comes in at once.
+    const stallMs = CHECK_SILENCE_S * 1000;
+    this.#limits = components.map(({ rateHz }) => new RateLimiter({ rateHz, maxKeys, stallMs }));
   }
 
   /** An entity is gone: its slot's next one starts with fresh allowances. */
   forget(id: EntityId): void {
     for (const limit of this.#limits) limit.forget(entitySlot(id));
     this.#checks.forget(id);
+  }
+
+  /** A tick has come: what was remembered for long enough is erased. */
+  expire(nowMs: number): void {
+    this.#checks.expire(nowMs);
   }
 
   /** Applies one committed snapshot of `peer`; what changes belongs to the next tick. `time` is the present. */
@@ -58,7 +70,12 @@ export class ServerWrites {
       if (entry.kind === "header") this.#applyHeader(peer, entry, nowMs);
       else this.#applyValue(peer, entry, time, nowMs);
     }
-    this.finishSpawns(peer, time, nowMs);
+    // Only what this snapshot speaks of can have become whole by it; all the others are looked at once a tick.
+    if (peer.pendingSpawns.size === 0) return;
+    for (let i = 0; i < snapshot.count; i++) {
+      this.#finishSpawn(peer, snapshot.entries[i]!.id, time, nowMs);
+    }
+    for (const { id } of snapshot.pieces) this.#finishSpawn(peer, id, time, nowMs);
   }
 
   /** Refuses a spawn that waits for its components: the peer's rights changed. It may ask again with its new ones. */
@@ -88,7 +105,7 @@ export class ServerWrites {
       else if (peer.freeIds.delete(id)) this.#state.ids.rest(id, peer.peer);
       return;
     }
-    if (isAlive) this.#compose(peer, entry);
+    if (isAlive) this.#compose(peer, entry, nowMs);
     else this.#requestSpawn(peer, entry, nowMs);
   }
 
@@ -125,36 +142,38 @@ export class ServerWrites {
 
   /** Spawns every pending entity whose declared components have all arrived, and gives up those that wait too long. */
   finishSpawns(peer: ServerPeer, time: TimelineTime, nowMs: number): void {
+    for (const id of peer.pendingSpawns.keys()) this.#finishSpawn(peer, id, time, nowMs);
+  }
+
+  #finishSpawn(peer: ServerPeer, id: EntityId, time: TimelineTime, nowMs: number): void {
+    const pending = peer.pendingSpawns.get(id);
+    if (pending === undefined) return;
     const state = this.#state;
     const { receiver } = peer;
-    for (const [id, pending] of peer.pendingSpawns) {
-      const isWhole = pending.components.every((c) => receiver.newestTick(id, c) >= 0);
-      const rule = isWhole ? this.#spawnRule(peer, pending.components) : Rule.Format;
-      if (rule !== undefined) {
-        if (nowMs < (isWhole ? pending.countedMs : pending.expiresMs)) continue;
-        this.#refuseSpawn(peer, rule, id, nowMs);
-        continue;
-      }
-      const broken = this.#judgeSpawn(peer, id, pending.components, time, nowMs);
-      if (broken === undefined) {
-        this.#refuseSpawn(peer, Rule.Check, id, nowMs);
-        continue;
-      }
-      peer.pendingSpawns.delete(id);
-      peer.freeIds.delete(id);
-      state.world.spawn(id, peer.peer, this.#tick);
-      for (const [i, c] of pending.components.entries()) {
-        const received = this.#received[c]!;
-        const held = this.#held[c]!;
-        this.#add(id, c, held, received, receiver.timeOf(id, c), peer, time);
-        this.#settleSpawned(peer, id, c, held, nowMs);
-        if (broken[i] !== 0) this.#refuseFields(peer, Rule.Check, c, broken[i]!, id, nowMs);
-        // The first value spends from the same allowance as every later one.
-        this.#limits[c]!.take(entitySlot(id), nowMs);
-      }
-      state.outbox.markSpawn(id);
-      state.chooseViewpoint(peer);
+    const isWhole = pending.components.every((c) => receiver.newestTick(id, c) >= 0);
+    const rule = isWhole ? this.#spawnRule(peer, pending.components) : Rule.Format;
+    if (rule !== undefined) {
+      if (nowMs < (isWhole ? pending.countedMs : pending.expiresMs)) return;
+      return this.#refuseSpawn(peer, rule, id, nowMs);
     }
+    const broken = this.#judgeSpawn(peer, id, pending.components, time, nowMs);
+    if (broken === undefined) {
+      return this.#refuseSpawn(peer, Rule.Check, id, nowMs);
+    }
+    peer.pendingSpawns.delete(id);
+    peer.freeIds.delete(id);
+    state.world.spawn(id, peer.peer, this.#tick);
+    for (const [i, c] of pending.components.entries()) {
+      const received = this.#received[c]!;
+      const held = this.#held[c]!;
+      this.#add(id, c, held, received, receiver.timeOf(id, c), peer, time);
+      this.#settleSpawned(peer, id, c, held, nowMs);
+      if (broken[i] !== 0) this.#refuseFields(peer, Rule.Check, c, broken[i]!, id, nowMs);
+      // The first value spends from the same allowance as every later one.
+      this.#limits[c]!.take(entitySlot(id), nowMs);
+    }
+    state.outbox.markSpawn(id);
+    state.chooseViewpoint(peer);
   }
 
   /**
@@ -174,10 +193,11 @@ export class ServerWrites {
       const received = this.#received[c]!;
       const held = receiver.read(id, c, received);
       this.#held[c] = held;
-      const fields = held & this.#writable(peer, c, true);
+      const writable = this.#writable(peer, c, true);
+      const fields = held & writable;
       const sampled = receiver.timeOf(id, c);
       copyValue(
-        this.#checks.judge(peer, id, c, fields, received, sampled, time, nowMs),
+        this.#checks.judge(peer, id, c, fields, writable, received, sampled, time, nowMs),
         received,
       );
       if (this.#checks.refused !== 0) {
@@ -191,7 +211,7 @@ export class ServerWrites {
   }
 
   /** Removes components of an entity that the peer owns; added ones come with their values. */
-  #compose(peer: ServerPeer, entry: SnapshotEntry): void {
+  #compose(peer: ServerPeer, entry: SnapshotEntry, nowMs: number): void {
     const { world, outbox, writers } = this.#state;
     const { id } = entry;
     if (entry.epoch !== world.epoch(id)) return;
@@ -215,6 +235,7 @@ export class ServerWrites {
         ? writers.isBy(id, c, peer.peer)
         : peer.sender.isAcked(id, c);
       if (!isKnown) continue;
+      this.#checks.remove(id, c, nowMs);
       world.removeComponent(id, c, this.#tick);
       outbox.markRemove(id, c);
     }
@@ -274,7 +295,7 @@ export class ServerWrites {
       return this.#refuse(peer, Rule.Rate, entry, nowMs);
     }
     const checks = this.#checks;
-    const value = checks.judge(peer, id, c, fields, entry.value, entry.time, time, nowMs);
+    const value = checks.judge(peer, id, c, fields, passing, entry.value, entry.time, time, nowMs);
     const { refused, broken, sampled } = checks;
     if (!isKnown) {
       if (refused !== 0) return this.#deny(peer, Rule.Check, component, refused, id, nowMs);
@@ -312,7 +333,7 @@ export class ServerWrites {
     return changedFields(grants.components[entry.component]!, entry.value, present, mask) !== 0;
   }
 
-  /** Adds a component with the fields that the peer gave and may write; the others are neutral. */
+  /** Adds a component with the fields that the peer gave and may write; the others are neutral, or as the checks made them. */
   #add(
     id: EntityId,
     c: number,
@@ -327,7 +348,8 @@ export class ServerWrites {
     const whole = this.#whole[c]!;
     setNeutral(component, whole);
     // The world's rights and this host's: what either denies stays neutral.
-    copyFields(component, received, whole, held & this.#writable(peer, c, true));
+    const writable = this.#writable(peer, c, true);
+    copyFields(component, received, whole, this.#checks.fieldsAdded(c, held & writable, writable));
     world.addComponent(
       id,
       c,

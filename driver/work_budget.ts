@@ -3,6 +3,7 @@
 
 import {
   MAX_DATAGRAMS_PER_TICK,
+  MAX_OPEN_CHANNELS,
   MAX_OVER_BUDGET_MS,
   MAX_PEER_DATAGRAMS_PER_S,
   MIN_DATAGRAM_BYTES,
@@ -10,13 +11,19 @@ import {
   PEER_STREAM_BYTES_PER_S,
   RATE_TOLERANCE,
   SNAPSHOT_PIECE_BYTES,
+  STREAM_CHUNK_COST,
+  STREAM_MESSAGE_CHUNKS,
+  STREAM_MESSAGE_COST,
+  STREAM_PIECE_COST,
   VOICE_SLOT_MS,
   WORK_BURST_S,
+  WORK_CHUNK,
   WORK_CONTROL,
   WORK_DATAGRAM,
   WORK_ENTRY,
   WORK_MESSAGE,
   WORK_RESERVE,
+  WORK_STREAM,
   WORK_VOICE_FRAME,
 } from "../protocol/limits.ts";
 import type { ComponentGrant, Grants } from "../permissions/grants.ts";
@@ -27,7 +34,13 @@ export interface WorkAllowance {
   readonly units: number;
   /** Datagrams, each of which costs even where little is in it. */
   readonly datagrams: number;
+  /** What its channels' streams cost, in bytes. */
+  readonly stream: number;
 }
+
+/** What one message of a reliable channel costs beside its bytes. */
+const STREAM_MESSAGE = STREAM_MESSAGE_COST + STREAM_PIECE_COST +
+  STREAM_MESSAGE_CHUNKS * STREAM_CHUNK_COST;
 
 /** Beside its values an entry has entity, component and version. */
 const ENTRY_BYTES = 8;
@@ -69,14 +82,18 @@ export function workAllowance(grants: Grants, roleIndex: number, owned = 0): Wor
   entries += Math.max(maxEntitiesPerPeer, owned);
   const isSpeaker = (voice.speakRoles & role) !== 0;
   const frames = isSpeaker ? voice.rateHz * Math.max(1, owned) : 0;
-  let messages = 0;
+  let [messages, streamed] = [0, 0];
   for (const { mode, sendRoles, rateHz } of grants.channels) {
-    if (mode === "unreliable" && (sendRoles & role) !== 0) messages += rateHz;
+    if ((sendRoles & role) === 0) continue;
+    if (mode === "unreliable") messages += rateHz;
+    else streamed += rateHz;
   }
   let events = 0;
   for (const { sendRoles, rateHz } of grants.events) {
     if ((sendRoles & role) !== 0) events += rateHz;
   }
+  // All its channels may begin at once, also those that a change of its role has just forbidden.
+  const streams = grants.channels.some(({ mode }) => mode === "reliable") ? MAX_OPEN_CHANNELS : 0;
   const stateDatagrams = Math.min(
     MAX_DATAGRAMS_PER_TICK * tickHz,
     Math.ceil(bytes / tickHz / MIN_DATAGRAM_BYTES + 1) * tickHz,
@@ -91,9 +108,9 @@ export function workAllowance(grants: Grants, roleIndex: number, owned = 0): Wor
   );
   const units = share * (
         entries * WORK_ENTRY + frames * WORK_VOICE_FRAME + messages * WORK_MESSAGE +
-        events * WORK_CONTROL
+        events * (WORK_CHUNK + WORK_CONTROL) + streams * WORK_STREAM
       ) + datagrams * WORK_DATAGRAM;
-  return { units, datagrams };
+  return { units, datagrams, stream: PEER_STREAM_BYTES_PER_S + share * streamed * STREAM_MESSAGE };
 }
 
 /** An amount that is spent, refilled with time, and may be overdrawn by the last taken. */
@@ -144,7 +161,6 @@ export class WorkBudget {
   constructor(allowance: WorkAllowance, tickHz: number) {
     this.#tickHz = tickHz;
     this.setAllowance(allowance);
-    this.#stream.setIncome(PEER_STREAM_BYTES_PER_S, tickHz);
   }
 
   /** The peer may cause no more work in this tick: its datagrams are dropped unread, its control stream waits. */
@@ -157,15 +173,21 @@ export class WorkBudget {
     return this.#stream.isEmpty;
   }
 
+  /** The peer was over its allowance, and has not made up for it by quiet ticks. */
+  get isDegraded(): boolean {
+    return this.#isOver || this.#over > 0;
+  }
+
   /** Datagrams dropped unread since the last `handleTick`, and their bytes. */
   get unread(): { readonly count: number; readonly bytes: number } {
     return { count: this.#unread, bytes: this.#unreadBytes };
   }
 
   /** Its role, or the number of its entities, is another. */
-  setAllowance({ units, datagrams }: WorkAllowance): void {
+  setAllowance({ units, datagrams, stream }: WorkAllowance): void {
     this.#units.setIncome(units, this.#tickHz);
     this.#datagrams.setIncome(datagrams, this.#tickHz);
+    this.#stream.setIncome(stream, this.#tickHz);
   }
 
   /** One datagram is looked at. */
@@ -179,9 +201,9 @@ export class WorkBudget {
     this.#units.spend(units);
   }
 
-  /** Bytes of a stream were taken. */
-  spendStream(bytes: number): void {
-    this.#stream.spend(bytes);
+  /** Streams of channels were taken from: their bytes, and what else counts as bytes. */
+  spendStream(cost: number): void {
+    this.#stream.spend(cost);
   }
 
   /** A datagram came while nothing was left, and was dropped. */

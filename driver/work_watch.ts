@@ -39,6 +39,9 @@ export class WorkWatch {
         this.#goOn(peer);
         continue;
       }
+      // Its connection may take some ticks to end.
+      if (peer.isDropped) continue;
+      peer.isDropped = true;
       counters.add("net.floodingPeersDropped");
       log.write(LogCode.Flooding, nowMs, peer.peer);
       peer.connection.close(Fault.Flood, "more work than its share");

@@ -9,10 +9,12 @@ import {
   MAX_COMPONENTS,
 } from "../protocol/limits.ts";
 import { SUBTICKS, type TimelineTime } from "../protocol/timeline_units.ts";
-import type { CheckAction, ComponentGrant, Grants } from "../permissions/grants.ts";
-import { grown, grownCapacity } from "../replication/grow.ts";
+import type { Grants } from "../permissions/grants.ts";
 import { type ComponentValue, sameBytes, sameLanes } from "../replication/value.ts";
-import { type CheckKind, FieldChecker, Judgement } from "./field_checker.ts";
+import { type BrokenCheck, ComponentChecks, type ComponentMemory } from "./component_checks.ts";
+import { type FieldChecker, Judgement } from "./field_checker.ts";
+
+export type { BrokenCheck } from "./component_checks.ts";
 
 /** One write to judge; the caller may use the same object again and again. */
 export interface JudgedWrite {
@@ -21,9 +23,9 @@ export interface JudgedWrite {
   /** Role index of the writer. */
   role: number;
   id: EntityId;
-  /** Fields that would be written. */
+  /** Fields that would be written; of a component that is not there yet, all that the peer could have written. */
   fields: number;
-  /** The value; lanes of clamped fields are changed in it. */
+  /** The value; lanes of clamped fields are changed in it. Of a component that is not there yet, the whole one. */
   value: ComponentValue;
   /** What the world holds now; undefined while the entity is without the component. */
   present: ComponentValue | undefined;
@@ -32,147 +34,18 @@ export interface JudgedWrite {
   nowMs: number;
 }
 
-/** A limit that a write broke. */
-export interface BrokenCheck {
-  readonly component: ComponentGrant;
-  /** Index of the field. */
-  readonly field: number;
-  readonly check: CheckKind;
-  /** What was measured, and the limit: in the limit's own unit. */
-  readonly measured: number;
-  readonly limit: number;
-  readonly action: CheckAction;
-}
+/** Reads what the world holds of a component; undefined where the entity is without it. Valid until the next call. */
+export type ReadPresent = (c: number) => ComponentValue | undefined;
 
-/** What is kept of a component that a peer may have once only, after its entity ended. */
-interface Memory {
-  readonly ms: number;
-  readonly lastMs: number;
-  readonly lastS: number;
-  readonly lanes: Int32Array;
-  readonly budgets: readonly (readonly [number, number])[];
-}
-
-/** Judges the writes to one component. */
-class ComponentChecks {
-  readonly component: ComponentGrant;
-  readonly checkers: readonly FieldChecker[];
-  readonly #maxKeys: number;
-  // By slot.
-  /** The last value that held. */
-  lanes = new Int32Array(0);
-  /** Arrival of the last judged write, ms; NaN where nothing is known. */
-  lastMs = new Float64Array(0);
-  /** Its sample time, s. */
-  lastS = new Float64Array(0);
-  /** Two numbers: silence that still counts, s, by arrivals and by samples. */
-  silence = new Float64Array(0);
-
-  constructor(
-    component: ComponentGrant,
-    maxKeys: number,
-    tell: (broken: BrokenCheck) => void,
-  ) {
-    this.component = component;
-    this.#maxKeys = maxKeys;
-    this.checkers = component.checks.map((check) => {
-      const { field, action } = check;
-      return new FieldChecker(
-        component.fields[field]!,
-        check,
-        maxKeys,
-        (kind, measured, limit) => tell({ component, field, check: kind, measured, limit, action }),
-      );
-    });
-  }
-
-  reserve(slot: number): void {
-    const known = this.lastMs.length;
-    if (slot < known) return;
-    const length = grownCapacity(Math.max(known, 16), slot + 1, this.#maxKeys);
-    this.lanes = grown(this.lanes, length * this.component.laneCount);
-    this.lastMs = grown(this.lastMs, length).fill(NaN, known);
-    this.lastS = grown(this.lastS, length);
-    this.silence = grown(this.silence, length * 2);
-    for (const checker of this.checkers) checker.reserve(length);
-  }
-
-  forget(slot: number): void {
-    if (slot >= this.lastMs.length) return;
-    this.lastMs[slot] = NaN;
-    for (const checker of this.checkers) checker.forget(slot);
-  }
-
-  /** Nothing is known of the slot but that its first write comes now. */
-  begin(slot: number, nowMs: number, sampleS: number, silenceS: number): void {
-    this.lastMs[slot] = nowMs;
-    this.lastS[slot] = sampleS;
-    this.silence.fill(silenceS, slot * 2, slot * 2 + 2);
-    for (const checker of this.checkers) {
-      checker.forget(slot);
-      checker.restart(slot, silenceS, silenceS);
-    }
-  }
-
-  /** Whether the component's last value is recent enough to go on from, though the world no longer holds it. */
-  remembers(slot: number, nowMs: number): boolean {
-    return slot < this.lastMs.length && nowMs - this.lastMs[slot]! < CHECK_MEMORY_MS;
-  }
-
-  /** Time passes until a write at `nowMs`, sampled at `sampleS`. */
-  advance(slot: number, nowMs: number, sampleS: number): void {
-    const elapsed = (nowMs - this.lastMs[slot]!) / 1000;
-    const sampled = sampleS - this.lastS[slot]!;
-    for (let way = 0; way < 2; way++) {
-      const seconds = way === 0 ? elapsed : sampled;
-      const at = slot * 2 + way;
-      // A silence counts once, and for no longer after its end than it took: what a path held up comes in at once.
-      const silence = Math.max(
-        this.silence[at]! - seconds,
-        Math.min(seconds, CHECK_SILENCE_S),
-      );
-      this.silence[at] = silence;
-      for (const checker of this.checkers) checker.advance(slot, way, seconds, silence);
-    }
-    this.lastMs[slot] = nowMs;
-    this.lastS[slot] = sampleS;
-  }
-
-  /** Takes over what the world holds: where that is another value than the last one, it is someone else's, and the movement begins there. */
-  synchronise(slot: number, present: ComponentValue): void {
-    const { laneCount } = this.component;
-    for (const checker of this.checkers) {
-      const { laneOffset, lanes } = checker.field;
-      const at = slot * laneCount + laneOffset;
-      if (sameLanes(this.lanes, at, present.lanes, laneOffset, lanes)) continue;
-      checker.restart(slot, this.silence[slot * 2]!, this.silence[slot * 2 + 1]!);
-      this.#copy(present.lanes, laneOffset, at, lanes);
-    }
-  }
-
-  /** Takes the fields of `value` as those that hold now. */
-  accept(slot: number, fields: number, value: ComponentValue): void {
-    const { laneCount } = this.component;
-    for (const checker of this.checkers) {
-      const { index, laneOffset, lanes } = checker.field;
-      if ((fields & (1 << index)) === 0) continue;
-      const at = slot * laneCount + laneOffset;
-      this.#copy(value.lanes, laneOffset, at, lanes);
-      checker.accept(slot, this.lanes, at, this.lastS[slot]!);
-    }
-  }
-
-  #copy(from: Int32Array, fromAt: number, at: number, count: number): void {
-    for (let i = 0; i < count; i++) this.lanes[at + i] = from[fromAt + i]!;
-  }
-}
+/** Time, ms, between two looks for components that were removed too long ago. */
+const EXPIRE_MS = 1_000;
 
 /**
  * Judges what peers write.
  *
  * For each write to a component with checks, once every other rule has let it pass: `judge`, then look at `refused`, `clamped` and `sampled`.
  * For a spawn: `judge` each component without a present value, then `settle`, or `forget` when the spawn is refused. `bury` before an owner's
- * despawn, `forget` after any. Times do not go back.
+ * despawn, `remove` before it takes a component away, `forget` after any despawn, `expire` with every tick. Times do not go back.
  */
 export class WriteChecks {
   /** Fields of the write judged last that must keep what they have. */
@@ -181,10 +54,11 @@ export class WriteChecks {
   clamped = 0;
   /** Its sample time, never before that of the write before. */
   sampled: TimelineTime = 0;
-  readonly #components: (ComponentChecks | undefined)[];
+  readonly #components: readonly (ComponentChecks | undefined)[];
   readonly #unitsPerS: number;
-  /** By peer and component, oldest first. Ids of peers rest for longer than a memory lasts. */
-  readonly #memories = new Map<number, Memory>();
+  /** By peer and component, oldest first, with the time of the end. Ids of peers rest for longer than a memory lasts. */
+  readonly #memories = new Map<number, { readonly ms: number; readonly memory: ComponentMemory }>();
+  #expireMs = -Infinity;
 
   /** @param tell Takes each limit that the write judged at the moment breaks. */
   constructor(grants: Grants, tell: (broken: BrokenCheck) => void) {
@@ -201,6 +75,11 @@ export class WriteChecks {
     return this.#memories.size;
   }
 
+  /** Fields of a component that are checked. */
+  checkedFields(c: number): number {
+    return this.#components[c]?.fields ?? 0;
+  }
+
   /** Judges a write to component `c`. */
   judge(c: number, write: JudgedWrite): void {
     this.refused = 0;
@@ -214,20 +93,26 @@ export class WriteChecks {
     if (present === undefined && !state.remembers(slot, nowMs)) {
       if (!this.#recall(state, slot, write)) return this.#begin(state, slot, write);
     }
-    if (Number.isNaN(state.lastMs[slot]!)) {
+    if (present !== undefined && !state.knows(slot)) {
       // Its value came from the server's engine: this is the first write of a peer, who may have moved it for as long as any silence.
-      state.begin(slot, nowMs, write.sampled / this.#unitsPerS, CHECK_SILENCE_S);
+      state.begin(slot, present, nowMs, write.sampled / this.#unitsPerS, CHECK_SILENCE_S);
     }
-    const elapsedS = (nowMs - state.lastMs[slot]!) / 1000;
-    const sampleS = Math.max(write.sampled / this.#unitsPerS, state.lastS[slot]!);
+    const elapsedS = (nowMs - state.lastMs(slot)) / 1000;
+    const sampleS = Math.max(write.sampled / this.#unitsPerS, state.lastS(slot));
     this.sampled = Math.max(write.sampled, Math.round(sampleS * this.#unitsPerS));
     state.advance(slot, nowMs, sampleS);
     if (present !== undefined) state.synchronise(slot, present);
     for (const checker of state.checkers) {
       this.#judgeField(state, checker, slot, write, sampleS, elapsedS);
     }
-    if (present === undefined && this.refused !== 0) return;
-    state.accept(slot, write.fields & ~this.refused, write.value);
+    if (present !== undefined || this.refused === 0) {
+      state.accept(slot, write.fields & ~this.refused, write.value);
+      state.restored(slot);
+    }
+    const broken = this.refused | this.clamped;
+    for (const checker of state.checkers) {
+      if ((broken & (1 << checker.field.index)) !== 0) checker.hold(slot);
+    }
   }
 
   /** The spawn of `peer` whose components were judged has come to life. */
@@ -236,32 +121,61 @@ export class WriteChecks {
   }
 
   /** The owner ends its entity: where it may have only one with a component, its next one goes on from there. */
-  bury(peer: number, id: EntityId, nowMs: number): void {
+  bury(peer: number, id: EntityId, read: ReadPresent, nowMs: number): void {
     const slot = entitySlot(id);
     for (const state of this.#components) {
       if (state === undefined || state.component.spawnMax !== 1) continue;
-      if (!state.remembers(slot, nowMs)) continue;
-      const { laneCount, index } = state.component;
+      const { index } = state.component;
+      if (!this.#catchUp(state, slot, read(index), nowMs)) continue;
       const key = peer * MAX_COMPONENTS + index;
       this.#memories.delete(key);
-      this.#memories.set(key, {
-        ms: nowMs,
-        lastMs: state.lastMs[slot]!,
-        lastS: state.lastS[slot]!,
-        lanes: state.lanes.slice(slot * laneCount, (slot + 1) * laneCount),
-        budgets: state.checkers.map((one) => [one.budget(slot, 0), one.budget(slot, 1)]),
-      });
-      for (const [oldest, { ms }] of this.#memories) {
-        const isOver = nowMs - ms >= CHECK_MEMORY_MS;
-        if (!isOver && this.#memories.size <= MAX_CHECK_MEMORIES) break;
-        this.#memories.delete(oldest);
-      }
+      this.#memories.set(key, { ms: nowMs, memory: state.remember(slot) });
     }
+    this.#bound(nowMs);
+  }
+
+  /** The owner takes component `c` away, which the world holds as `present`: if it adds it again, it goes on from there. */
+  remove(id: EntityId, c: number, present: ComponentValue, nowMs: number): void {
+    const state = this.#components[c];
+    if (state === undefined) return;
+    this.#catchUp(state, entitySlot(id), present, nowMs);
+    state.removed(entitySlot(id), nowMs);
   }
 
   /** The entity is gone, or was never spawned. */
   forget(id: EntityId): void {
     for (const state of this.#components) state?.forget(entitySlot(id));
+  }
+
+  /** Erases what was remembered for long enough. */
+  expire(nowMs: number): void {
+    this.#bound(nowMs);
+    if (nowMs < this.#expireMs) return;
+    this.#expireMs = nowMs + EXPIRE_MS;
+    for (const state of this.#components) state?.expire(nowMs);
+  }
+
+  #bound(nowMs: number): void {
+    for (const [oldest, { ms }] of this.#memories) {
+      const isOver = nowMs - ms >= CHECK_MEMORY_MS;
+      if (!isOver && this.#memories.size <= MAX_CHECK_MEMORIES) break;
+      this.#memories.delete(oldest);
+    }
+  }
+
+  /** Brings what is known of a slot to what the world holds; false when there is nothing to go on from. */
+  #catchUp(
+    state: ComponentChecks,
+    slot: number,
+    present: ComponentValue | undefined,
+    nowMs: number,
+  ): boolean {
+    if (present === undefined) return state.remembers(slot, nowMs);
+    state.reserve(slot);
+    // No peer has written it yet, and the sample time of the next write is not known.
+    if (!state.knows(slot)) state.begin(slot, present, nowMs, 0, CHECK_SILENCE_S);
+    else state.synchronise(slot, present);
+    return true;
   }
 
   /** A first value: only its place can be judged. */
@@ -273,22 +187,14 @@ export class WriteChecks {
       this.#note(field.index, checker.judgeFirst(value.lanes, field.laneOffset));
     }
     if (this.refused !== 0) return;
-    state.begin(slot, write.nowMs, write.sampled / this.#unitsPerS, 0);
-    state.accept(slot, state.component.allFields, value);
+    state.begin(slot, value, write.nowMs, write.sampled / this.#unitsPerS, 0);
   }
 
   /** Goes on from where the peer's last entity with the component ended, if that was the only one it may have. */
-  #recall(state: ComponentChecks, slot: number, write: JudgedWrite): boolean {
-    const { index, laneCount } = state.component;
-    const memory = this.#memories.get(write.peer * MAX_COMPONENTS + index);
-    if (memory === undefined || write.nowMs - memory.ms >= CHECK_MEMORY_MS) return false;
-    state.lanes.set(memory.lanes, slot * laneCount);
-    state.silence.fill(0, slot * 2, slot * 2 + 2);
-    state.lastMs[slot] = memory.lastMs;
-    state.lastS[slot] = memory.lastS;
-    for (const [i, checker] of state.checkers.entries()) {
-      checker.resume(slot, ...memory.budgets[i]!);
-    }
+  #recall(state: ComponentChecks, slot: number, { peer, nowMs }: JudgedWrite): boolean {
+    const known = this.#memories.get(peer * MAX_COMPONENTS + state.component.index);
+    if (known === undefined || nowMs - known.ms >= CHECK_MEMORY_MS) return false;
+    state.resume(slot, known.memory);
     return true;
   }
 
@@ -303,7 +209,7 @@ export class WriteChecks {
     const { field } = checker;
     const { value, present } = write;
     if ((write.fields & (1 << field.index)) === 0) return;
-    if (isExempt(checker, write.role)) return checker.stop(slot);
+    if (isExempt(checker, write.role)) return checker.pause(slot);
     const at = slot * state.component.laneCount + field.laneOffset;
     const isSame = field.blobIndex >= 0
       ? present !== undefined &&
@@ -321,7 +227,6 @@ export class WriteChecks {
       write.nowMs,
     );
     this.#note(field.index, judgement);
-    if (judgement === Judgement.Refused) checker.stop(slot);
   }
 
   #note(field: number, judgement: Judgement): void {

@@ -6,6 +6,7 @@ import {
   CHANNEL_PIECE_BYTES,
   CHANNEL_PROGRESS_MS,
   CHANNEL_WINDOW_BYTES,
+  MAX_ENGINE_MESSAGES,
   MAX_OPEN_CHANNELS,
 } from "../protocol/limits.ts";
 import { isNameOf } from "../permissions/gate.ts";
@@ -22,6 +23,11 @@ import { Reassembly } from "./reassembly.ts";
 const CREDIT_STEP_BYTES = CHANNEL_WINDOW_BYTES / 4;
 
 const NOTHING = new Uint8Array(0);
+
+/** Whether a channel takes another message: by the bytes that wait, and by their number, as many may be empty. */
+function hasRoom({ bufferedBytes, queue }: ChannelEntry): boolean {
+  return bufferedBytes < CHANNEL_WINDOW_BYTES && queue.length < MAX_ENGINE_MESSAGES;
+}
 
 /** All channels of one link. */
 export class ChannelTable implements ChannelOwner {
@@ -98,7 +104,7 @@ export class ChannelTable implements ChannelOwner {
     });
     if (!decision.allowed) return state.deny("channel", decision.rule, { id: entry.grant.id });
     if (entry.grant.mode === "unreliable") return this.#sendUnreliable(entry, bytes);
-    if (entry.bufferedBytes >= CHANNEL_WINDOW_BYTES) {
+    if (!hasRoom(entry)) {
       entry.wantsRoom = true;
       return false;
     }
@@ -109,7 +115,8 @@ export class ChannelTable implements ChannelOwner {
 
   #sendUnreliable(entry: ChannelEntry, bytes: Uint8Array): boolean {
     if (
-      bytes.length > CHANNEL_PIECE_BYTES || entry.window < bytes.length || !this.#outbox.isWritable
+      bytes.length > CHANNEL_PIECE_BYTES || entry.window < bytes.length ||
+      !this.#outbox.isWritable || this.#outbox.isCrowded
     ) {
       this.#state.counters.messagesDropped += 1;
       return false;
@@ -130,7 +137,7 @@ export class ChannelTable implements ChannelOwner {
       moved = false;
       for (const entry of this.#entries.values()) {
         // A quarter of the backlog at most: state and other channels must find room beside a large message.
-        if (this.#outbox.backlogBytes >= CHANNEL_WINDOW_BYTES) return;
+        if (this.#outbox.backlogBytes >= CHANNEL_WINDOW_BYTES || this.#outbox.isCrowded) return;
         if (this.#pumpOne(entry)) moved = true;
       }
     }
@@ -149,7 +156,7 @@ export class ChannelTable implements ChannelOwner {
     entry.window -= size;
     entry.bufferedBytes -= size;
     this.#outbox.push({ kind: "channelData", channel: entry.number, piece, last });
-    if (entry.wantsRoom && entry.bufferedBytes < CHANNEL_WINDOW_BYTES) {
+    if (entry.wantsRoom && hasRoom(entry)) {
       entry.wantsRoom = false;
       this.#guard.run(() => entry.channel?.onWritable?.());
     }

@@ -374,10 +374,15 @@ export class EngineLink extends EngineCallbacks {
     return true;
   }
 
-  /** Removes a peer from the world. Holder of authority only. */
+  /**
+   * Removes a peer from the world, with what it owns: as soon as the driver has done that, and after `ENGINE_TIMEOUT_MS` whatever the driver
+   * says. Holder of authority only.
+   */
   kick(peer: number, reason: string): boolean {
-    return this.#mayCommand(peer) &&
+    const isSent = this.#mayCommand(peer) &&
       this.#command({ kind: "kick", peer, reason: clampText(reason) });
+    if (isSent) this.#roster.kick(peer);
+    return isSent;
   }
 
   /** Asks the driver for the hash of each entity's quantised state, as of the next flush. Rejects when the driver is lost. */
@@ -454,7 +459,7 @@ export class EngineLink extends EngineCallbacks {
   handleTimer(): void {
     this.#dialogue.handleTimer();
     this.#channels.handleTimer();
-    this.#roster.handleTimer();
+    this.#roster.handleTimer((peer) => this.#receiver.dropOwned(peer));
     this.#tellDenials();
     this.#wake();
     this.#guard.settle();

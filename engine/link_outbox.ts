@@ -40,6 +40,11 @@ export class LinkOutbox {
     return this.#frames.length > 2 * MAX_ENGINE_MESSAGES;
   }
 
+  /** True while so many frames wait, however small, that channels send no more: that must not be what makes it overfull. */
+  get isCrowded(): boolean {
+    return this.#frames.length >= MAX_ENGINE_MESSAGES;
+  }
+
   /** Queues a frame of the link itself, or a batch. */
   push(message: ToDriver): void {
     const frame = encodeFrame(encodeToDriver(message));

@@ -36,7 +36,7 @@ const SENTENCES: Readonly<Record<LogCode, Sentence>> = {
   [LogCode.ServerFaulty]: ([code]) =>
     `bytes of the server were refused, and the connection ended: ${closeCodeName(code)}`,
   [LogCode.Shed]: ([peer, kb]) =>
-    `peer ${peer} was dropped: memory ran short, and it held most of it, ${kb} KB`,
+    `the connection of peer ${peer} was ended because memory ran short; ${kb} KB were held for it`,
   [LogCode.Started]: ([role]) => `started as ${ROLES_OF_DRIVERS[role] ?? role}`,
   [LogCode.Schema]: (words) =>
     `its world has the schema ${words.map((word) => hex(word)).join("")}...`,

@@ -1,5 +1,5 @@
 // Who else is in the world, and in which role, as this engine believes it. The holder of authority believes only roles that it gave
-// itself, and takes them as given when a driver does not say so in time; others must take the driver's word.
+// itself, and takes them as given when a driver does not say so in time, and so for peers that it removed; others must take the driver's word.
 
 import { SERVER_PEER } from "../protocol/engine_messages.ts";
 import { ENGINE_TIMEOUT_MS } from "../protocol/limits.ts";
@@ -17,6 +17,8 @@ export class PeerRoster {
   readonly #assigned = new Map<number, number>();
   /** When a role that was given counts at the latest: what the peer did before its driver knew is no offence. */
   readonly #dueMs = new Map<number, number>();
+  /** Peers that this engine removed and its driver has not said to be gone, with when they are at the latest. */
+  readonly #kicked = new Map<number, number>();
   /** Peers that were not named again after joining anew. */
   readonly #unconfirmed = new Set<number>();
   readonly #mustProve: boolean;
@@ -47,9 +49,24 @@ export class PeerRoster {
     }
   }
 
-  /** Time has passed: roles that were given count now, whatever the driver says. */
-  handleTimer(): void {
+  /** This engine removes a peer, which is gone as soon as the driver says so, and soon in any case. */
+  kick(peer: number): void {
+    if (!this.#state.peers.has(peer) || this.#kicked.has(peer)) return;
+    this.#kicked.set(peer, this.#state.nowMs + ENGINE_TIMEOUT_MS);
+  }
+
+  /**
+   * Time has passed: roles that were given count now, whatever the driver says, and peers that were removed are gone.
+   *
+   * @param removed Told of each of those; what it owns has to go with it.
+   */
+  handleTimer(removed: (peer: number) => void): void {
     const { nowMs } = this.#state;
+    for (const [peer, dueMs] of this.#kicked) {
+      if (nowMs < dueMs || !this.#state.peers.has(peer)) continue;
+      removed(peer);
+      this.#drop(peer, "kicked");
+    }
     for (const [peer, dueMs] of this.#dueMs) {
       if (nowMs < dueMs) continue;
       this.#dueMs.delete(peer);
@@ -66,6 +83,11 @@ export class PeerRoster {
     const state = this.#state;
     const known = state.peers.get(peer);
     if (peer === state.peer) return true;
+    if (known === undefined && this.#kicked.has(peer)) {
+      // Its id means another only once its driver has said that it left.
+      state.deny("peer", Rule.Peer, { peer });
+      return true;
+    }
     if (known === undefined && state.peers.size >= state.grants.maxPeers) {
       state.deny("peer", Rule.Peer, { peer });
       return true;
@@ -98,6 +120,11 @@ export class PeerRoster {
 
   /** A peer is gone for good. */
   handleLeave(peer: number, reason: string): void {
+    this.#kicked.delete(peer);
+    this.#drop(peer, reason);
+  }
+
+  #drop(peer: number, reason: string): void {
     this.#assigned.delete(peer);
     this.#state.forgetAdjusted(peer);
     this.#dueMs.delete(peer);
@@ -107,6 +134,8 @@ export class PeerRoster {
 
   /** This engine is out of the world: after the next `joined` the peers have to be named again. */
   handleLeft(): void {
+    // The next driver gives ids anew, and may never have heard of it.
+    this.#kicked.clear();
     for (const peer of this.#state.peers.keys()) this.#unconfirmed.add(peer);
   }
 

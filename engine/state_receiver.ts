@@ -116,6 +116,13 @@ export class StateReceiver {
     this.#events.despawned(record.handle);
   }
 
+  /** Does so with all that a peer owns. */
+  dropOwned(peer: number): void {
+    for (const record of [...this.#state.ledger.records()]) {
+      if (record.owner === peer) this.drop(record);
+    }
+  }
+
   // ---- reading
 
   /** Reads all rows without judging them; `undefined` when any component's rows do not parse. */

@@ -12,6 +12,7 @@ import {
   type CheckedRange,
   largestChange,
   mostAtOnce,
+  reserveOf,
   smallestChange,
   WHOLE_KINDS,
 } from "./check_scale.ts";
@@ -250,9 +251,10 @@ class CheckRules {
     const speed = this.#number("maxSpeed");
     const way = speed === undefined
       ? this.#reach()
-      : Math.min(this.#reach(), mostAtOnce(this.#range, speed * CHECK_TOLERANCE));
-    // Of a velocity way / t the error of a sample time takes the share e / t: (1 / t) (1 - e / t) is at most 1 / (4 e), at t = 2 e.
-    const most = way / (4 * CHECK_STAMP_ERROR_S) * 2 / (CHECK_STAMP_ERROR_S + CHECK_WINDOW_S);
+      : Math.min(this.#reach(), reserveOf(this.#range, speed * CHECK_TOLERANCE));
+    // From rest, which a window of w seconds shows to within a (w + e), one write at the same sample time may lead e (a (w + e) + a e / 2) away.
+    const most = way /
+      (CHECK_TOLERANCE * CHECK_STAMP_ERROR_S * (CHECK_WINDOW_S + 1.5 * CHECK_STAMP_ERROR_S));
     if (acceleration >= most) {
       this.#never("maxAcceleration", `nothing else lets a value gain ${shown(most)}`);
     }

@@ -49,6 +49,17 @@ export class RateLimiter {
     if (key < this.#fullAt.length) this.#fullAt[key] = -Infinity;
   }
 
+  /** When the bucket of `key` is full again, ms; -Infinity where it is. */
+  fullAt(key: number): number {
+    return this.#fullAt[key] ?? -Infinity;
+  }
+
+  /** Takes over the bucket of another key, or of an earlier user of this one, by what `fullAt` said. */
+  fill(key: number, fullAtMs: number): void {
+    if (key >= this.#fullAt.length) this.#grow(key);
+    this.#fullAt[key] = fullAtMs;
+  }
+
   #grow(key: number): void {
     const length = Math.min(this.#maxKeys, Math.max(key + 1, this.#fullAt.length * 2));
     const grown = new Float64Array(length).fill(-Infinity);

@@ -83,6 +83,8 @@ export interface ChannelSink {
   open(channelId: number, name: string): void;
   /** The next bytes of the current message, at most `CHANNEL_PIECE_BYTES`, a view into the chunk; `last` ends the message. */
   piece(bytes: Uint8Array, last: boolean): void;
+  /** Asked after each report: false leaves the rest of the chunk to a later call. Left out: everything is wanted at once. */
+  wantsMore?(): boolean;
 }
 
 /** How a {@linkcode ChannelReader} is set up. */
@@ -145,10 +147,11 @@ export class ChannelReader {
     this.#fault ??= fault;
   }
 
-  /** Takes the next bytes of the stream and reports what is in them. */
-  handleBytes(chunk: Uint8Array, sink: ChannelSink): void {
+  /** Takes the next bytes of the stream and reports what is in them; returns how many it took: all, unless the sink wants no more. */
+  handleBytes(chunk: Uint8Array, sink: ChannelSink): number {
     let at = 0;
     while (at < chunk.length && this.#fault === undefined) {
+      if (sink.wantsMore?.() === false) break;
       if (this.#stage === "body") {
         const take = Math.min(this.#left, chunk.length - at);
         this.#left -= take;
@@ -166,6 +169,7 @@ export class ChannelReader {
         at += 1;
       }
     }
+    return at;
   }
 
   /** The stream ended: `Truncated` when it did so inside the preamble or a message. */

@@ -26,7 +26,7 @@ export const CloseCode = {
   Silence: 72,
   /** The driver lost its engine. */
   EngineLost: 73,
-  /** The server ran short of memory, and this peer held most of it. */
+  /** The server ran short of memory, and ended this connection for it; the peer's place is kept, as after a loss. */
   Shed: 74,
 } as const;
 

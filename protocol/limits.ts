@@ -92,6 +92,10 @@ export const MEMORY_HARD_SHARE = 0.95;
 export const MEMORY_SHED_STEP = 0.02;
 /** Least time, ms, between two peers shed: one collection of the script heap. */
 export const MEMORY_SHED_PAUSE_MS = 500;
+/** Least time, ms, between two collections of garbage while memory is short: each holds everything up for 5 ms to 100 ms. */
+export const MEMORY_COLLECT_MS = 1_000;
+/** Bytes of the empty buffer whose allocation makes the runtime collect its garbage: 128 MiB do, and untouched they cost no memory. */
+export const COLLECT_PROMPT_BYTES = 256 * 1024 * 1024;
 /** Longest time, s, that log entries stay in memory: one day. */
 export const MAX_RETENTION_S = 86_400;
 /** Time, s, that log entries stay in memory unless the host says otherwise: long enough to look after an alarm, too short for a history. */
@@ -128,7 +132,7 @@ export const MAX_KEPT_DENIALS = 1_024;
 export const MAX_PENDING_DENIALS = 256;
 
 // ---- checks of peers' writes
-/** Fields of a world that may be checked: each keeps up to 150 B of history an entity. */
+/** Fields of a world that may be checked: each keeps up to 200 B of history an entity. */
 export const MAX_CHECKS = 64;
 /** Seconds of the greatest speed that a check holds ready while writes come steadily: the jitter of path and sender. */
 export const CHECK_BURST_S = 0.5;
@@ -138,9 +142,9 @@ export const CHECK_SILENCE_S = 2;
 export const CHECK_TOLERANCE = 1.05;
 /** Seconds over which a velocity is measured at least: with less, an error of a sample time counts for more than the movement. */
 export const CHECK_WINDOW_S = 0.25;
-/** Error, s, of a sample time that acceleration checks forgive: an engine's frame and its driver's next look at the socket. */
+/** Error, s, of a sample time that acceleration checks forgive, once: an engine's frame and its driver's next look at the socket. */
 export const CHECK_STAMP_ERROR_S = 0.05;
-/** Time, ms, for which the end of a peer's only entity with a checked component is remembered: to spawn anew is no way to travel. */
+/** Time, ms, from its end on, for which a peer's only entity with a checked component is remembered: to spawn anew is no way to travel. */
 export const CHECK_MEMORY_MS = 10_000;
 /** Ended entities remembered for that; of more the oldest is forgotten. */
 export const MAX_CHECK_MEMORIES = 1_024;
@@ -269,6 +273,8 @@ export const MAX_HALF_JOINED = 64;
 export const JOIN_TIMEOUT_MS = 5_000;
 /** Time, ms, that a connection which is to prove something keeps its place though others wait: two round trips of a bad path. */
 export const JOIN_PROOF_GRACE_MS = 1_500;
+/** Places up to which a network that has most of them keeps that grace towards others: two players of one home may join at once. */
+export const JOIN_FEW_PLACES = 2;
 
 // ---- identity
 /** Bytes of a join message, padding included: a challenge and a whole refusal together are shorter, so an answer never outweighs its question. */
@@ -312,20 +318,38 @@ export const MAX_APPLICATION_CODE = 2 ** 30 - 1;
 export const MAX_CLOSE_REASON_BYTES = 256;
 /** Streams opened by one end of a connection and alive at once: the open channels, the control stream, and those still ending. */
 export const MAX_STREAMS_PER_PEER = 128;
+/** Streams that the other end may have open beyond the reliable channels of its world: its control stream, and one that is still ending. */
+export const SPARE_STREAMS = 2;
+/** Bytes that the runtime holds of one stream nobody reads: its window of 1,250,000 B, which cannot be set; 1.36 MB resident were measured. */
+export const UNREAD_STREAM_BYTES = 1_400_000;
+/** Bytes that the runtime holds of what one connection was sent and has not acknowledged: 10,000,000 B, resident 10.1 MB were measured. */
+export const UNACKED_CONNECTION_BYTES = 10_250_000;
+/** Peers whose streams the budget of memory counts as full, read and acknowledged by nobody, at once: who keeps them so is let go of, one by one. */
+export const MAX_FULL_PEERS = 8;
+/** Time, ms, after which a stream that brought nothing while it was read counts as empty: round trips of a bad path. */
+export const STREAM_IDLE_MS = 1_000;
+/** Time, ms, in which a stream that its peer keeps full must have brought a whole window, or it counts as stuck: 250 kB/s. */
+export const STREAM_STUCK_MS = 5_000;
 /** Bytes in a stream's writer above which `write` answers false; writing goes on at half of it. */
 export const STREAM_HIGH_WATER_BYTES = 262_144;
 /** Bytes a stream's sender may be ahead of its receiver where the driver does the flow control itself. */
 export const STREAM_WINDOW_BYTES = 262_144;
 /** Bytes of one frame inside a stream: one read of the operating system's size. */
 export const MAX_STREAM_FRAME_BYTES = 65_536;
-/** Handshakes of one listener at once; further connectors are refused and may try again. */
+/** Handshakes of one listener at once; of more, the oldest of the network that has most is ended: a real one takes a round trip or two. */
 export const MAX_HANDSHAKES = 256;
+/** Handshakes a second that one listener begins, above `MAX_HANDSHAKES` at once; each takes 0.45 ms of a core. Further connectors may try again. */
+export const MAX_HANDSHAKES_PER_S = 512;
+/** Time, s, that the runtime holds a handshake which was ended: three times its time-out for a first answer (RFC 9000 section 10.2). */
+export const HANDSHAKE_CLOSING_S = 3;
+/** Bytes that the runtime holds of one handshake, under way or ended; 46 kB resident were measured. */
+export const HANDSHAKE_BYTES = 50_000;
 /** Time, ms, that a handshake may take before it counts as slow: just short of the second after which a QUIC server first repeats itself. */
 export const HANDSHAKE_PATIENCE_MS = 900;
-/** Slow handshakes of one listener that are let go on; more are ended, since they may be answers to addresses that never asked. */
+/** Slow handshakes of one listener at once; of more, the oldest is ended as above, since they may be answers to addresses that never asked. */
 export const MAX_SLOW_HANDSHAKES = 8;
-/** Connections of one listener: all peers, and those that have not joined yet. */
-export const MAX_CONNECTIONS = MAX_PEERS + MAX_HALF_JOINED;
+/** Connections of one listener at most: all peers, those that have not joined yet, and one for which another of them makes room. */
+export const MAX_CONNECTIONS = MAX_PEERS + MAX_HALF_JOINED + 1;
 /** Datagrams handed to a backend and not yet taken by it, per connection; more are dropped, as stale state would be. */
 export const MAX_UNSENT_DATAGRAMS = 256;
 /** Datagrams that wait for a connection's `start`; the oldest is dropped. */
@@ -390,7 +414,12 @@ export const MAX_DATAFLOW_NODES = 16;
 export const MAX_STATS = 256;
 /** Denial reports to the engine a second; the rest is only counted. */
 export const MAX_DENIAL_REPORTS_PER_S = 20;
-/** Messages other than state and voice that may wait on the engine link: the SDK refuses more, a driver with more counts its engine as gone. */
+/**
+ * Messages other than state and voice that may wait on the engine link: the SDK refuses more, a driver with more counts its engine as gone. What
+ * peers cause of them: of `MAX_PEERS` a leaving each, and joinings up to half of all, when newcomers are refused. Messages of channels are drawn
+ * when there is room and wait at their peers, closes and credits are one a channel, events and voice have queues of their own, denials and
+ * violations are summed.
+ */
 export const MAX_ENGINE_MESSAGES = 4_096;
 /** Voice frames that may wait for the engine: 2.5 s of one speaker; above it the oldest is dropped and counted. */
 export const MAX_ENGINE_VOICE_FRAMES = 128;
@@ -416,6 +445,8 @@ export const VOICE_SLOT_MS = 4;
 export const MAX_FAULTS_PER_S = 50;
 /** Denials a second of one peer above which each counts as a fault too: its own driver's gate lets none of them out, but for what was under way. */
 export const MAX_PEER_DENIALS_PER_S = 2_000;
+/** Time, ms, after a change of owner or value in which its former owner's writes may still come in: they are refused, and no offence. */
+export const CROSSING_MS = 1_000;
 /** Refusals a second of spawns under ids that a peer never had, told to it: an honest one names such an id only when it has just ended. */
 export const MAX_STRAY_REFUSALS_PER_S = 50;
 /** Time, ms, that a despawn may stay unacknowledged before who was told of it all the while is dropped: its id blocks a slot for everyone. */
@@ -428,10 +459,14 @@ export const WORK_DATAGRAM = 4;
 export const WORK_ENTRY = 1;
 /** Work of one voice frame, in units: judged and copied; who hears it is bounded by its declared rate. */
 export const WORK_VOICE_FRAME = 2;
-/** Work of one unreliable channel message, in units: judged and encoded for the engine. */
-export const WORK_MESSAGE = 4;
-/** Work of one control message, in units: decoded, judged, and queued until its state has come. */
-export const WORK_CONTROL = 8;
+/** Work of one unreliable channel message, in units: judged, encoded, read by the engine. */
+export const WORK_MESSAGE = 16;
+/** Work of one control message, in units: decoded, judged, queued until its state has come, encoded, read by the engine. */
+export const WORK_CONTROL = 24;
+/** Work of one stream that a peer opens, in units: taken from the runtime, watched, read, ended, whether it comes to a channel or not. */
+export const WORK_STREAM = 50;
+/** Work of one chunk of the control stream, in units: read and gathered, however few bytes are in it. */
+export const WORK_CHUNK = 20;
 /** Work of one refusal, in units: counted, logged, summed into a report. */
 export const WORK_DENIAL = 8;
 /** How much more work than its declared rates make a peer may cause: repetitions of what got lost, acknowledgements, entities that come and go. */
@@ -440,14 +475,39 @@ export const WORK_RESERVE = 2;
 export const WORK_BURST_S = 1;
 /** Least datagrams a second of any peer's allowance: one that only looks on acknowledges in each slot and after every sixteenth datagram. */
 export const MIN_PEER_DATAGRAMS_PER_S = 64;
-/** Bytes a second of one peer's streams that are taken before they are paused to the next tick: a quarter of what a 1 Gbit/s line brings. */
+/**
+ * Bytes a second of one peer's streams that are taken before they are paused to the next tick: a quarter of what a 1 Gbit/s line brings. What
+ * costs more than its bytes counts as more of them; the messages of declared rates come on top.
+ */
 export const PEER_STREAM_BYTES_PER_S = 32 * 1024 * 1024;
+/** What one chunk of a channel's stream costs, bytes of that: read, framed, reported; 20 us at most, so that 8,192 a second pass. */
+export const STREAM_CHUNK_COST = 4_096;
+/** What one piece of a message costs, bytes of that: its head read, its bytes joined; a third of a microsecond. */
+export const STREAM_PIECE_COST = 256;
+/** What one message of a reliable channel costs, bytes of that: judged, encoded, read by the engine; 30 us. */
+export const STREAM_MESSAGE_COST = 8_192;
+/** Chunks in which an honest driver sends one message of a reliable channel at most, beside those of its bytes: its head, and its piece. */
+export const STREAM_MESSAGE_CHUNKS = 2;
+/** Bytes that may wait in one channel's stream for an engine that is busy before it is paused, one chunk on top: half a window. */
+export const MAX_INTAKE_BYTES = 131_072;
+/** Chunks that may wait there: each takes more than its bytes. */
+export const MAX_INTAKE_CHUNKS = 32;
+/** Bytes of a message that has not ended from which they go to the engine: many small pieces make few messages on its link. */
+export const CHANNEL_JOIN_BYTES = 16_384;
+/** Messages of channels that their peers have just ended which wait for the engine, of all together; further ones are lost with the channel. */
+export const MAX_PARTING_MESSAGES = 1_024;
+/** Bytes of those: a window of four channels. */
+export const MAX_PARTING_BYTES = 1024 * 1024;
+/** What looking at those of one peer may cost when it leaves, bytes of its streams' allowance: a hundred messages, or one of a megabyte. */
+export const MAX_PARTING_COST = 1024 * 1024;
+/** Messages of one unreliable channel that wait for the engine's turn; further ones are dropped. */
+export const MAX_LOOSE_MESSAGES = 256;
 /** Time, ms, that a peer may be over its allowance of work before it is dropped; four quiet ticks make up for one that is over. */
 export const MAX_OVER_BUDGET_MS = 1_000;
 /** Bytes that a builder keeps free for the header: 11 with one run acknowledged, never over 42. */
 export const DATAGRAM_HEADER_BYTES = 42;
-/** Spawns of one peer that may wait for their components. */
-export const MAX_PENDING_SPAWNS = 64;
+/** Spawns of one peer that may wait for their components: an inventory poured out at once. All are looked at in every tick. */
+export const MAX_PENDING_SPAWNS = 512;
 /** Time, ms, after the server overrode an owner's value in which that owner's engine may have written without knowing: it stood still. */
 export const OVERRIDE_ECHO_MS = 1_000;
 /** How far behind the server's time, ms, a sample time of an owner's write may lie: a bad path's delay; older ones count as this old. */
@@ -468,5 +528,8 @@ export const RECONNECT_FIRST_MS = 250;
 export const RECONNECT_MAX_MS = 5_000;
 /** Time, ms, that a client keeps its datagrams' arrival away from the server's tick, before and after: timers and paths jitter as much. */
 export const SEND_GUARD_MS = 3;
-/** Channels a second that one peer may open: scripts open a handful when they start; each is two messages to the engine. */
+/**
+ * Channels a second that one peer may open beyond the first `MAX_OPEN_CHANNELS` at once; further ones wait. Scripts open a handful when they
+ * start; each is two messages to the engine.
+ */
 export const MAX_CHANNEL_OPENS_PER_S = 10;

@@ -38,7 +38,7 @@ export const LogCode = {
   Left: 210,
   /** The server broke the protocol towards a client: fault code. */
   ServerFaulty: 211,
-  /** A peer was dropped because it held most of the memory, when that ran short: peer, KB that were held for it. */
+  /** A peer's connection was ended because memory ran short: peer, KB that were held for it, the runtime's share included. */
   Shed: 212,
   /** A write broke a check against cheating: peer, component id, field's place in it. */
   CheckBroken: 213,

@@ -2,7 +2,11 @@
 // of values that were never applied; this is the link's memory beside the world's columns. No bytes are decoded here.
 
 import { type EntityId, entitySlot, isLaterGeneration } from "../protocol/entity_id.ts";
-import { RECEIVE_MARGIN_TICKS, RECEIVE_SWEEP_ENTITIES } from "../protocol/limits.ts";
+import {
+  IDLE_TIMEOUT_MS,
+  RECEIVE_MARGIN_TICKS,
+  RECEIVE_SWEEP_ENTITIES,
+} from "../protocol/limits.ts";
 import type { Grants } from "../permissions/grants.ts";
 import type { PieceAssembly } from "./piece_assembly.ts";
 import { NEVER, ViewState } from "./tracks.ts";
@@ -56,9 +60,10 @@ export class ReceivedEntities {
   readonly stores: readonly VersionStore[];
   /** Values arriving in pieces. */
   assemblyCount = 0;
-  /** Newest datagram tick seen. */
-  newestTick = NEVER;
   readonly #keepTicks: number;
+  /** Ticks after which nothing that was sent can still arrive. */
+  readonly #quietTicks: number;
+  #newestTick = NEVER;
   readonly #byId = new Map<EntityId, ReceivedEntity>();
   /** Latest entity of each slot; others of a slot are not held. */
   readonly #bySlot = new Map<number, EntityId>();
@@ -68,6 +73,7 @@ export class ReceivedEntities {
   /** An empty memory. */
   constructor(grants: Grants) {
     this.#keepTicks = historyTicksOf(grants) + RECEIVE_MARGIN_TICKS;
+    this.#quietTicks = Math.ceil(IDLE_TIMEOUT_MS / 1000 * grants.tickHz);
     this.stores = grants.components.map((component) =>
       new VersionStore(component, this.#keepTicks)
     );
@@ -93,7 +99,7 @@ export class ReceivedEntities {
 
   /** Whether a datagram of `tick` is so old that what it builds on may be forgotten. */
   isTooOld(tick: number): boolean {
-    return tick + this.#keepTicks < this.newestTick;
+    return tick + this.#keepTicks < this.#newestTick;
   }
 
   /** The entity, if anything was received of it. */
@@ -246,6 +252,20 @@ export class ReceivedEntities {
     this.#bySlot.delete(entitySlot(id));
   }
 
+  /** The present is `tick`: a sender that has nothing to say must not keep what ended from being erased. */
+  expire(tick: number): void {
+    if (tick - this.#quietTicks <= this.#newestTick) return;
+    this.advance(tick - this.#quietTicks);
+    this.sweep();
+  }
+
+  /** A datagram of `tick` was taken: versions that no sender may refer to any more are freed, also where nothing new comes. */
+  advance(tick: number): void {
+    if (tick <= this.#newestTick) return;
+    this.#newestTick = tick;
+    for (const store of this.stores) store.expire(tick);
+  }
+
   /** Looks at a few entities and forgets what no sender may refer to any more. Call it with every section. */
   sweep(): void {
     const looks = Math.min(RECEIVE_SWEEP_ENTITIES, this.#list.length);
@@ -267,7 +287,7 @@ export class ReceivedEntities {
   }
 
   #isPast(tick: number): boolean {
-    return tick !== NEVER && this.newestTick > tick + this.#keepTicks;
+    return tick !== NEVER && this.#newestTick > tick + this.#keepTicks;
   }
 
   #freeValue(value: ReceivedValue): void {

@@ -103,11 +103,7 @@ export class SnapshotReceiver {
   /** Holds what the last `decode` returned. From then on the other end may refer to it. */
   commit(decoded: DecodedSnapshot): void {
     const held = this.#held;
-    if (decoded.tick > held.newestTick) {
-      held.newestTick = decoded.tick;
-      // What no sender may refer to any more is freed, also where nothing new comes.
-      for (const store of held.stores) store.expire(decoded.tick);
-    }
+    held.advance(decoded.tick);
     for (let i = 0; i < decoded.count; i++) {
       const entry = decoded.entries[i]!;
       if (entry.kind === "header") this.#commitHeader(entry, decoded.tick);
@@ -115,6 +111,11 @@ export class SnapshotReceiver {
     }
     for (const piece of decoded.pieces) this.#commitPiece(piece, decoded.tick);
     held.sweep();
+  }
+
+  /** The present is `tick`: frees what no datagram that can still come may refer to. Call it once a tick. */
+  expire(tick: number): void {
+    this.#held.expire(tick);
   }
 
   /**

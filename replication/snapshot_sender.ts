@@ -159,6 +159,11 @@ export class SnapshotSender {
     this.#view.find(id)?.find(c)?.force();
   }
 
+  /** Whether the peer has not acknowledged what its header of the entity says now. */
+  isHeaderPending(id: EntityId): boolean {
+    return this.#view.find(id)?.isHeaderAcked === false;
+  }
+
   /** Whether the entity is shown to the peer now. */
   isVisible(id: EntityId): boolean {
     return this.#view.isShown(id);

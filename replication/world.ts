@@ -8,7 +8,7 @@ import type { TimelineTime } from "../protocol/timeline_units.ts";
 import type { ComponentGrant, FieldGrant, Grants } from "../permissions/grants.ts";
 import { EntityTable } from "./entity_table.ts";
 import { grown } from "./grow.ts";
-import { dequantiseField } from "./quantise.ts";
+import { dequantiseField, isLaneInRange } from "./quantise.ts";
 import { positionFromHistory } from "./position_history.ts";
 import { HASH_START, hashValue } from "./state_hash.ts";
 import type { ComponentValue } from "./value.ts";
@@ -168,6 +168,7 @@ export class World {
   ): void {
     const slot = this.#entities.slotOf(id);
     assert(!this.#entities.has(slot, c), "a component is added once");
+    this.#assertInRange(c, this.#component(c).allFields, value);
     const store = this.#stores[c]!;
     const row = store.allocateRow();
     store.put(row, tick, time, this.#component(c).allFields, value);
@@ -203,6 +204,7 @@ export class World {
   ): number {
     const row = this.row(id, c);
     assert(row >= 0, "a component is written to an entity that has it");
+    this.#assertInRange(c, mask, value);
     const fields = this.#component(c).fields;
     const changed = this.#stores[c]!.update(row, fields, mask, value, tick, time);
     if (changed !== 0) this.#entities.touch(entitySlot(id), tick);
@@ -332,6 +334,19 @@ export class World {
 
   #component(c: number): ComponentGrant {
     return this.grants.components[c]!;
+  }
+
+  /** What no receiver takes must not be held either: one such lane would cost each of them every datagram that it is in. */
+  #assertInRange(c: number, mask: number, value: ComponentValue): void {
+    const { fields } = this.#component(c);
+    for (let i = 0; i < fields.length; i++) {
+      if ((mask & (1 << i)) === 0) continue;
+      const field = fields[i]!;
+      for (let lane = 0; lane < field.lanes; lane++) {
+        const isInRange = isLaneInRange(field, lane, value.lanes[field.laneOffset + lane]!);
+        assert(isInRange, "a lane lies in its field's range");
+      }
+    }
   }
 
   #freeRow(slot: number, c: number): void {

@@ -32,7 +32,8 @@ export const CORE_ROOMS: readonly string[] = [
 export const OUTER_FILES: Readonly<Record<string, string>> = {
   "engine/listen.ts": "opens the engine's socket",
   "engine/mod.ts": "re-exports listen.ts",
-  "driver/run.ts": "joins the driver core to sockets and the clock",
+  "driver/run.ts": "starts a driver: files, rights, the engine's socket",
+  "driver/program.ts": "joins the driver core to sockets and the clock",
   "driver/launcher.ts": "starts a driver process",
   "driver/cli.ts": "reads arguments and files, prints",
   "driver/compile_command.ts": "runs the compiler",

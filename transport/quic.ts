@@ -1,13 +1,13 @@
 // Connections over QUIC (RFC 9000) with TLS 1.3: listening and connecting, who is trusted, and what an operator must change when it fails.
 // 0-RTT is never used: what it carries could be replayed.
 
+import { assert } from "../protocol/assert.ts";
 import {
   ALPN,
   CONNECT_TIMEOUT_MS,
   IDLE_TIMEOUT_MS,
   KEEP_ALIVE_MS,
   MAX_CONNECTIONS,
-  MAX_HANDSHAKES,
   MAX_STREAMS_PER_PEER,
 } from "../protocol/limits.ts";
 import { parsePin, readCertificatePin } from "./certificate.ts";
@@ -24,6 +24,8 @@ export interface QuicParameters {
   readonly keepAliveMs?: number;
   /** Silence after which the connection is lost, ms; default `IDLE_TIMEOUT_MS`. */
   readonly idleTimeoutMs?: number;
+  /** Streams that the other end may have open at once, at most and by default `MAX_STREAMS_PER_PEER`: it waits with those beyond. */
+  readonly maxStreams?: number;
 }
 
 /** Settings of {@linkcode listenQuic}. */
@@ -36,6 +38,8 @@ export interface ListenQuicOptions extends QuicParameters {
   readonly cert: string;
   /** Private key, PEM. */
   readonly key: string;
+  /** Connections at once, 1 to `MAX_CONNECTIONS`, which is also the default; further connectors are refused and may try again. */
+  readonly maxConnections?: number;
   /** Gets each connection once its handshake is complete; call `start` on it before returning. */
   readonly onConnection: (connection: Connection) => void;
 }
@@ -68,7 +72,10 @@ function transportOptions(
     alpnProtocols: [parameters.alpn ?? ALPN],
     keepAliveInterval: parameters.keepAliveMs ?? KEEP_ALIVE_MS,
     maxIdleTimeout: parameters.idleTimeoutMs ?? IDLE_TIMEOUT_MS,
-    maxConcurrentBidirectionalStreams: MAX_STREAMS_PER_PEER,
+    maxConcurrentBidirectionalStreams: Math.min(
+      parameters.maxStreams ?? MAX_STREAMS_PER_PEER,
+      MAX_STREAMS_PER_PEER,
+    ),
     maxConcurrentUnidirectionalStreams: 0,
   };
 }
@@ -81,7 +88,11 @@ function transportOptions(
  */
 export function listenQuic(options: ListenQuicOptions): Listener {
   const binding = Uint8Array.fromHex(readCertificatePin(options.cert));
-  const { host, port } = options;
+  const { host, port, maxConnections = MAX_CONNECTIONS } = options;
+  assert(
+    maxConnections >= 1 && maxConnections <= MAX_CONNECTIONS,
+    "a listener has a bounded number of connections",
+  );
   let endpoint: Deno.QuicEndpoint;
   try {
     endpoint = new Deno.QuicEndpoint({ hostname: host, port });
@@ -105,7 +116,7 @@ export function listenQuic(options: ListenQuicOptions): Listener {
       { cause: error },
     );
   }
-  const acceptor = new QuicAcceptor(transportOptions(options));
+  const acceptor = new QuicAcceptor<Deno.QuicConn>(transportOptions(options));
   let open = 0;
   let listening = true;
   const closeEndpointIfIdle = (): void => {
@@ -132,8 +143,7 @@ export function listenQuic(options: ListenQuicOptions): Listener {
       } catch {
         return; // The endpoint was closed.
       }
-      const hasRoom = acceptor.pending < MAX_HANDSHAKES && open < MAX_CONNECTIONS;
-      if (listening && hasRoom) accept(incoming);
+      if (listening && open < maxConnections) accept(incoming);
       else incoming.refuse();
     }
   };
@@ -145,6 +155,7 @@ export function listenQuic(options: ListenQuicOptions): Listener {
       if (!listening) return;
       listening = false;
       listener.stop();
+      acceptor.close();
       closeEndpointIfIdle();
     },
   };

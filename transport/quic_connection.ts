@@ -1,6 +1,7 @@
 // One QUIC connection behind the `Connection` interface: loops that read datagrams and accept streams, and bounds on what the runtime
 // queues for us. How a connection comes about is `quic.ts`.
 
+import { anonymiseAddress } from "../protocol/address_label.ts";
 import { assert } from "../protocol/assert.ts";
 import { Fault } from "../protocol/faults.ts";
 import {
@@ -11,16 +12,6 @@ import {
 import { assertApplicationCode, clampApplicationCode, clampReason } from "./close_info.ts";
 import type { CloseInfo, Connection, ConnectionHandler, Stream } from "./connection.ts";
 import { QuicStream } from "./quic_stream.ts";
-
-/** An address without its last part: enough for a log line, and not a person's address. */
-export function anonymiseAddress(
-  address: { readonly hostname: string; readonly port: number },
-): string {
-  const { hostname, port } = address;
-  const mapped = hostname.startsWith("::ffff:") ? hostname.slice("::ffff:".length) : hostname;
-  if (mapped.includes(".")) return `${mapped.slice(0, mapped.lastIndexOf("."))}.*:${port}`;
-  return `[${mapped.split(":").slice(0, 3).join(":")}:*]:${port}`;
-}
 
 /** See {@linkcode Connection}. `whenOver` runs once, after the connection has ended. */
 export class QuicConnection implements Connection {
@@ -97,6 +88,7 @@ export class QuicConnection implements Connection {
     assertApplicationCode(code);
     if (this.#over) return;
     const cut = clampReason(reason);
+    for (const stream of this.#streams) stream.stop();
     this.#conn.close({ closeCode: code, reason: cut });
     this.#end({ code, reason: cut, by: "local" });
   }

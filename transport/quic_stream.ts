@@ -105,6 +105,12 @@ export class QuicStream implements Stream {
     this.#takeReset(code);
   }
 
+  /** The connection is about to end by our doing: the runtime lets go of what it holds of the stream, and afterwards it would not. */
+  stop(): void {
+    this.#reader?.cancel().catch(ignore);
+    this.#writer?.abort().catch(ignore);
+  }
+
   /** The connection is over: no calls, no bytes. */
   kill(): void {
     this.#dead = true;

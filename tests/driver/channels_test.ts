@@ -8,6 +8,7 @@ import {
   CHANNEL_PIECE_BYTES,
   CHANNEL_WINDOW_BYTES,
   ENGINE_BACKLOG_BYTES,
+  MAX_OPEN_CHANNELS,
   STREAM_HIGH_WATER_BYTES,
   STREAM_STALL_MS,
 } from "../../protocol/limits.ts";
@@ -937,4 +938,95 @@ Deno.test("ClientCore refuses what a server's driver may not send it", () => {
   assertEquals([...told], [["driver role channel 6 p0", 1]]);
   assertEquals(opened.flatMap(({ ear }) => ear.messages), []);
   assert(a!.core.isJoined, "the connection stays");
+});
+
+/** The test world, in which scripts may have as many channels as anyone may. */
+const WIDE = driverGrants({
+  channels: [{
+    id: 4,
+    name: "script/*",
+    mode: "reliable",
+    send: ["player", "server"],
+    receive: ["player", "server"],
+    maxBytes: 4_096,
+    rateHz: 1_000,
+    maxOpen: MAX_OPEN_CHANNELS,
+  }],
+});
+
+Deno.test("an honest engine opens all its channels at once, closes them all, and opens as many again", () => {
+  for (const lossRate of [0, 0.05]) {
+    const pair = new Pair({
+      grants: WIDE,
+      seed: 31,
+      clients: 2,
+      conditions: { latencyMs: 20, lossRate },
+    }).start().joinAll(30_000);
+    const [client] = pair.clients;
+    const pairs = [[client!, pair.server], [pair.server, client!]] as const;
+    for (const [opener, other] of pairs) {
+      const told = denialsOf(pair.server);
+      const opened = accept(other);
+      const to = opener === pair.server ? client!.engine.peer! : 0;
+      let sent = 0;
+      for (const turn of [0, 1, 2]) {
+        const channels = Array.from({ length: MAX_OPEN_CHANNELS }, (_, i) => {
+          const channel = opener.engine.openChannel(`script/${turn}-${i}`, { peer: to })!;
+          assert(channel.send(Uint8Array.of(turn, i)), `${turn} ${i}`);
+          sent += 1;
+          return { channel, ear: listen(channel) };
+        });
+        pair.until(
+          `all of turn ${turn} have come`,
+          () => opened.filter(({ ear }) => ear.messages.length === 1).length === sent,
+          20_000,
+        );
+        assert(channels.every(({ ear }) => ear.closed.length === 0));
+        for (const { channel } of channels) channel.close();
+        pair.until("all are closed", () => opened.every(({ ear }) => ear.closed.length === 1));
+        pair.run(200);
+      }
+      assertEquals([...told], []);
+    }
+    assertEquals(pair.clients.map(({ core }) => core.isJoined), [true, true]);
+    assertEquals([faultsOf(pair.server), faultsOf(client!)], [0, 0]);
+    assertEquals(pair.server.core.usage.channels, 0);
+  }
+});
+
+Deno.test("channels that cross a change of role on their way are denied, and nobody's fault", () => {
+  const pair = new Pair({
+    grants: WIDE,
+    seed: 32,
+    clients: 1,
+    conditions: { latencyMs: 100 },
+  }).start().joinAll();
+  const [client] = pair.clients;
+  const id = client!.engine.peer!;
+  const told = denialsOf(pair.server);
+  for (let turn = 0; turn < 5; turn++) {
+    pair.server.engine.setRole(id, "spectator");
+    pair.server.engine.flush();
+    // It knows nothing of it yet, and opens, speaks and closes as it may.
+    const ears = Array.from({ length: MAX_OPEN_CHANNELS }, (_, i) => {
+      const channel = client!.engine.openChannel(`script/${turn}-${i}`)!;
+      assert(channel.send(message(50)));
+      return listen(channel);
+    });
+    pair.run(1_000);
+    assert(ears.every(({ closed }) => closed.length === 1), "its engine is told");
+    assertEquals(client!.core.isJoined, true);
+    pair.server.engine.setRole(id, "player");
+    pair.server.engine.flush();
+    pair.run(500);
+  }
+  assertEquals([faultsOf(pair.server), faultsOf(client!)], [0, 0]);
+  // Beyond the streams that its new role has a use for they are not even read.
+  const unread = pair.server.core.counters.get("channel.refused");
+  assertEquals([...told.keys()], [`driver role channel 4 p${id}`]);
+  assertEquals([...told.values()][0]! + unread, 5 * MAX_OPEN_CHANNELS);
+  const opened = accept(pair.server);
+  assert(client!.engine.openChannel("script/late")!.send(message(9)));
+  pair.run(500);
+  assertEquals(opened[0]!.ear.messages, [message(9)]);
 });

@@ -4,6 +4,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertGreater, assertLess } from "@std/assert";
 import type { DenialReport } from "../../protocol/engine_messages.ts";
 import { Rule } from "../../permissions/rule.ts";
+import { LogCode } from "../../protocol/log_codes.ts";
 import { quantiseField } from "../../replication/quantise.ts";
 import { createValue } from "../../replication/value.ts";
 import type { ViolationInfo } from "../../engine/mod.ts";
@@ -373,4 +374,194 @@ Deno.test("a clamped value is the nearest permitted one, on the grid, the same f
   assertAlmostEquals(walk(-9), 0.5, 1e-6);
   assertEquals(violations.map(({ check }) => check), ["step", "bounds", "bounds", "step"]);
   assertAgreed(pair, "clamped");
+});
+
+Deno.test("a value clamped by speed and acceleration ends as near as they let it, the same for all", () => {
+  // A second and a half of silence after standing, and half a second that is held ready; the tolerance is 5 %.
+  for (
+    const [check, kind, low, high] of [
+      [{ maxSpeed: 4 }, "speed", 0.5 * 4, 2.1 * 4.2],
+      [{ maxAcceleration: 4 }, "acceleration", 1, 4.2 * 2.5 ** 2 / 2],
+    ] as const
+  ) {
+    const { pair, a, avatar, places, violations } = stage(
+      checkedGrants({ ...check, onViolation: "clamp" }),
+      81,
+    );
+    pair.play(2_500, FRAME_MS, (i) => {
+      a.engine.set(avatar, "Avatar", poseAt(0, (i % 2) * 0.001));
+      a.engine.flush();
+    });
+    pair.run(1_500);
+    a.engine.set(avatar, "Avatar", poseAt(-400));
+    flush(pair, 800);
+    const [own, served, other] = places();
+    assertEquals([own, other], [served, served], kind);
+    assert(-served! >= low && -served! <= high, `${kind}: ${served}`);
+    assertEquals(violations.map((one) => one.check), [kind]);
+    assertAgreed(pair, kind);
+  }
+});
+
+Deno.test("one that slides along the edge of the world is clamped inside it, and everyone goes on seeing it", () => {
+  for (const side of [1, -1]) {
+    for (const check of [{ maxAcceleration: 5 }, { maxSpeed: 100, maxAcceleration: 5 }]) {
+      const { pair, a, b, avatar, atServer, places, violations } = stage(
+        checkedGrants({ ...check, onViolation: "clamp" }),
+        90,
+        { latencyMs: 5, jitterMs: 0, lossRate: 0 },
+      );
+      const edge = 511.9;
+      const put = (x: number, z: number) =>
+        a.engine.set(avatar, "Avatar", { ...poseAt(0), body: [side * x, 1, z] });
+      pair.server.engine.set(atServer, "Avatar", { ...poseAt(0), body: [side * 400, 1, -100] });
+      flush(pair, 500);
+      pair.play(2_400, FRAME_MS, (i) => {
+        put(Math.min(edge, 400 + i * 50 / 30), -100 + i * 50 / 30);
+        a.engine.flush();
+      });
+      pair.play(1_500, FRAME_MS, (i) => {
+        put(edge, Math.min(500, 20 + i * 12));
+        a.engine.flush();
+      });
+      assertGreater(violations.length, 0);
+      assertAgreed(pair, `side ${side}`);
+      assertLess(Math.abs(places()[1]!), 512.001);
+      // The other one's own movements arrive as before.
+      const [mine] = [...b.world.handles()].filter((handle) => b.engine.isOwn(handle));
+      b.engine.set(mine!, "Avatar", poseAt(1.5));
+      flush(pair, 500);
+      assertAgreed(pair, "the other one");
+      for (const node of pair.clients) {
+        assertEquals(node.core.counters.get("fault.OutOfRange"), 0);
+      }
+    }
+  }
+});
+
+/** A peer of its own making that may leave fields of its avatar out. */
+function forger(pair: Pair, fields: number) {
+  const raw = new RawPeer(pair).join();
+  const component = pair.grants.components[AVATAR]!;
+  const value = createValue(component);
+  const put = (x: number) => {
+    for (const [name, numbers] of Object.entries({ ...poseAt(x) })) {
+      const field = component.fields.find((one) => one.name === name)!;
+      assert(quantiseField(field, numbers as number[], 0, value.lanes, field.laneOffset));
+    }
+  };
+  const state = (mask: number) =>
+    new ForgedState(raw, ({ index, allFields }) => index === AVATAR ? mask : allFields);
+  return { raw, value, put, state, forged: state(fields), id: raw.accepted!.entityIds[0]! };
+}
+
+Deno.test("a checked field that is left out is judged by the neutral value that stands there then", () => {
+  const bounds = { min: [100, 0, -400], max: [400, 3, 400] };
+  for (const onViolation of ["reject", "clamp"] as const) {
+    const grants = checkedGrants({ bounds, maxSpeed: 8, onViolation });
+    const pair = new Pair({ grants, seed: 5, clients: 1 }).start().joinAll();
+    // All fields but the body.
+    const { raw, forged, value, put, id } = forger(pair, 6);
+    put(200);
+    forged.world.spawn(id, raw.accepted!.peer, forged.tick);
+    forged.world.addComponent(id, AVATAR, value, forged.tick, raw.time);
+    forged.send(400);
+    const { world } = pair.server.core;
+    assertEquals(pair.server.core.counters.get("violations"), 1);
+    assertEquals(world.isAlive(id), onViolation === "clamp");
+    if (onViolation === "reject") continue;
+    const place = new Float64Array(3);
+    assert(world.position(id, place));
+    assertAlmostEquals(place[0]!, 100, 0.01);
+  }
+});
+
+Deno.test("to remove a component and add it without the checked field is no way to travel", () => {
+  const pair = new Pair({ grants: checkedGrants({ maxSpeed: 8 }), seed: 5, clients: 1 }).start()
+    .joinAll();
+  const { raw, forged, value, put, state, id } = forger(pair, 7);
+  put(300);
+  forged.world.spawn(id, raw.accepted!.peer, forged.tick);
+  forged.world.addComponent(id, AVATAR, value, forged.tick, raw.time);
+  forged.send(400);
+  const { world } = pair.server.core;
+  assert(world.hasComponent(id, AVATAR));
+  forged.world.removeComponent(id, AVATAR, forged.tick);
+  forged.send(300);
+  assert(!world.hasComponent(id, AVATAR));
+  const again = state(6);
+  again.world.spawn(id, raw.accepted!.peer, forged.tick + 1);
+  again.world.addComponent(id, AVATAR, value, forged.tick + 1, raw.time);
+  const bytes = again.datagram();
+  raw.send(bytes!);
+  pair.run(400);
+  assert(!world.hasComponent(id, AVATAR), "not added at the neutral place");
+  assertGreater(pair.server.core.counters.get("violations"), 0);
+});
+
+Deno.test("where the server's engine put an avatar last is where the next one goes on from, however long it rested", () => {
+  const { pair, a, avatar, atServer, violations } = stage(checkedGrants({ maxSpeed: 8 }), 41);
+  pair.server.engine.set(atServer, "Avatar", poseAt(-300));
+  flush(pair, 15_000);
+  const refused: number[] = [];
+  a.engine.onSpawnRefused = (handle) => refused.push(handle);
+  a.engine.despawn(avatar);
+  const away = a.engine.spawn({ Avatar: poseAt(0) });
+  flush(pair, 1_000);
+  assertEquals(refused, [away]);
+  assertEquals(violations.map(({ check }) => check), ["speed"]);
+  const there = a.engine.spawn({ Avatar: poseAt(-299) });
+  flush(pair, 1_000);
+  assert(a.world.has(there));
+  // And after ten seconds without any it begins where it likes.
+  a.engine.despawn(there);
+  flush(pair, 10_500);
+  const anywhere = a.engine.spawn({ Avatar: poseAt(200) });
+  flush(pair, 1_000);
+  assert(a.world.has(anywhere));
+  assertAgreed(pair, "begun anew");
+});
+
+Deno.test("writes that a path held up are taken all at once, at the rates that the world declares", () => {
+  const components = driverComponents();
+  components[AVATAR]!["rateHz"] = 30;
+  components[AVATAR]!["checks"] = { body: { rateHz: 25 } };
+  const grants = driverGrants({ components });
+  const pair = new Pair({ grants, seed: 6, clients: 1 }).start().joinAll();
+  const denials: DenialReport[] = [];
+  pair.server.engine.onDenied = (one) => denials.push(one);
+  const { raw, forged, value, put, id } = forger(pair, 7);
+  put(0);
+  forged.world.spawn(id, raw.accepted!.peer, forged.tick);
+  forged.world.addComponent(id, AVATAR, value, forged.tick, raw.time);
+  forged.send(400);
+  const held: Uint8Array[] = [];
+  for (let i = 1; i <= 150; i++) {
+    put(i * 0.1);
+    forged.world.write(id, AVATAR, i % 6 === 0 ? 6 : 7, value, forged.tick, raw.time);
+    const bytes = forged.datagram();
+    if (bytes !== undefined) held.push(bytes);
+    // Twice the path stands still, for a second and for nearly two.
+    const isHeld = (i > 30 && i <= 60) || (i > 90 && i <= 147);
+    if (!isHeld) { for (const one of held.splice(0)) raw.send(one); }
+    pair.run(FRAME_MS);
+  }
+  pair.run(500);
+  assertEquals(denials, []);
+  const place = new Float64Array(3);
+  assert(pair.server.core.world.position(id, place));
+  assertGreater(place[0]!, 14.8);
+});
+
+Deno.test("the log of a violation names peer, component and field, and nothing of the value", async () => {
+  const bounds = { min: [-50, 0, -50], max: [50, 3, 50] };
+  const { pair, a, violations } = stage(checkedGrants({ bounds }, {}, 4), 31);
+  a.engine.spawn({ Avatar: poseAt(432.125) });
+  flush(pair, 1_000);
+  assertEquals(violations.map(({ measured }) => measured), [432.125], "the engine is told");
+  const asked = pair.server.engine.readLog({ level: "debug" });
+  flush(pair, 100);
+  const found = (await asked).entries.filter(({ code }) => code === LogCode.CheckBroken);
+  const component = pair.grants.components[AVATAR]!.id;
+  assertEquals(found.map(({ numbers }) => numbers), [[a.engine.peer!, component, 0, 0]]);
 });

@@ -2,7 +2,11 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { CloseCode } from "../../protocol/close_codes.ts";
-import { encodeChannelDatagram, encodePreamble } from "../../protocol/channel_frames.ts";
+import {
+  encodeChannelDatagram,
+  encodePieceHeader,
+  encodePreamble,
+} from "../../protocol/channel_frames.ts";
 import { Fault } from "../../protocol/faults.ts";
 import {
   MAX_HALF_JOINED,
@@ -16,6 +20,7 @@ import { writeHeader } from "../../protocol/datagram.ts";
 import { Writer } from "../../protocol/writer.ts";
 import { FieldCodec } from "../../replication/field_codec.ts";
 import { createValue } from "../../replication/value.ts";
+import type { Stream } from "../../transport/connection.ts";
 import { disagreements } from "../support/agreement.ts";
 import { avatarAt, driverGrants, poseAt } from "../support/driver_world.ts";
 import { HookedConnection } from "../support/hooked_connection.ts";
@@ -200,6 +205,27 @@ Deno.test("ServerCore lets a peer's control stream wait that brings more than it
   honest.assertServed("control");
 });
 
+/** Opens a channel. */
+function openStream(raw: RawPeer, channel: number): Stream {
+  const stream = raw.connection.openStream();
+  stream.setHandler({
+    handleData: () => {},
+    handleEnd: () => {},
+    handleReset: () => {},
+    handleWritable: () => {},
+  });
+  stream.write(encodePreamble(channel, ""));
+  return stream;
+}
+
+/** The payload of a `Wave` event that names nobody. */
+function wavePayload(): Uint8Array {
+  const grant = GRANTS.events.find(({ name }) => name === "Wave")!;
+  const writer = new Writer(64);
+  new FieldCodec({ ...grant, allFields: 3 }).encodeAbsolute(writer, createValue(grant), 3);
+  return writer.finish();
+}
+
 /** The payload of an `Ask` event. */
 function askPayload(text: string): Uint8Array {
   const grant = GRANTS.events.find(({ name }) => name === "Ask")!;
@@ -230,7 +256,7 @@ for (const beside of ["nothing", "a flood"] as const) {
     );
     const { counters } = pair.server.core;
     let denied = 0;
-    let messages = 0;
+    const messages = new Map<string, number>();
     const asked: string[] = [];
     pair.server.engine.onDenied = (report) => {
       if (report.peer === peer) denied += report.count;
@@ -239,8 +265,13 @@ for (const beside of ["nothing", "a flood"] as const) {
       if (from === peer) asked.push(String(values.text));
     };
     pair.server.engine.onChannel = (channel) => {
-      if (channel.peer === peer) channel.onMessage = () => messages += 1;
+      if (channel.peer !== peer) return;
+      const { name } = channel;
+      channel.onMessage = () => messages.set(name, (messages.get(name) ?? 0) + 1);
     };
+    const chat = openStream(raw, 1);
+    const files = openStream(raw, 5);
+    const wave = wavePayload();
     // The attacker comes back as soon as it is dropped.
     let attacker = beside === "nothing" ? undefined : intruder(pair);
     let drops = 0;
@@ -262,6 +293,25 @@ for (const beside of ["nothing", "a flood"] as const) {
         const payload = askPayload("?");
         raw.tell({ kind: "event", eventId: 3, from: 0, time: raw.time, stateTicks: 0, payload });
       }
+      for (let i = 0; i < 20 * 0.4; i++) {
+        raw.tell({
+          kind: "event",
+          eventId: 1,
+          from: 0,
+          time: raw.time,
+          stateTicks: 0,
+          payload: wave,
+        });
+        // Its head and its piece apart, as a driver writes them.
+        chat.write(encodePieceHeader(100, true));
+        chat.write(new Uint8Array(100));
+      }
+      for (let i = 0; i < Math.floor(4 * 0.4); i++) {
+        for (const last of [false, true]) {
+          files.write(encodePieceHeader(65_536, last));
+          files.write(new Uint8Array(65_536));
+        }
+      }
       for (let i = 0; i < 30 * 0.4; i++) {
         writes += 1;
         badge.lanes[0] = writes % 10;
@@ -274,7 +324,13 @@ for (const beside of ["nothing", "a flood"] as const) {
     attacker?.raw.bye();
     honest.play(2_500);
     assertEquals(denied, 0);
-    assertEquals([asked.length, messages], [24, 12 * 8], "nothing of it was left unread");
+    assertEquals(asked.filter((text) => text === "?").length, 24, "nothing of it was left unread");
+    assertEquals(asked.length, 24 + 12 * 8);
+    assertEquals(Object.fromEntries(messages), {
+      telemetry: 12 * 8,
+      chat: 12 * 8,
+      files: 12,
+    });
     assertEquals(raw.closed, undefined);
     if (beside === "nothing") assertEquals(counters.get("net.unreadDatagrams"), 0);
     else assert(drops >= 2 && counters.get("net.unreadDatagrams") > 10_000, `${drops} drops`);

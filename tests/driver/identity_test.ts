@@ -25,11 +25,11 @@ import {
   type TokenParts,
 } from "../support/join_keys.ts";
 import { Pair, PAIR_ORDER, type PairNode } from "../support/pair.ts";
+import type { Connection } from "../../transport/connection.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 import { truncationsOf } from "../support/hostile_bytes.ts";
 import { TappedConnection } from "../support/tapped_connection.ts";
 import type { ClientCore } from "../../driver/client_core.ts";
-import type { Connection } from "../../transport/connection.ts";
 
 const ISSUER = new TestKey(1);
 const HOLDER = new TestKey(2);
@@ -470,6 +470,54 @@ Deno.test("ServerCore bounds challenged connections in number and time", () => {
   assert(waiting.every((peer) => peer.closed?.code === CloseCode.JoinTimeout));
   const next = challenged(pair);
   assertEquals(answerTo(pair, next, proofOf(next, ticket())), "player");
+});
+
+/** The server's end of a connection that comes from an address. */
+function from(address: string): (acceptor: Connection) => Connection {
+  return (acceptor) =>
+    new Proxy(acceptor, {
+      get: (target, key) => {
+        if (key === "label") return address;
+        const value = Reflect.get(target, key, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+}
+
+Deno.test("ServerCore lets holders of tokens in at once, though one network's challenged connections hold every place", () => {
+  const pair = serverOf();
+  const ask = {
+    kind: "join",
+    protocolVersion: PROTOCOL_VERSION,
+    schemaHash: Uint8Array.fromHex(CLOSED.schemaHash),
+    credential: "token",
+    resume: undefined,
+  } as const;
+  let port = 1;
+  const crowd: RawPeer[] = [];
+  const come = () => {
+    const peer = new RawPeer(pair, from(`198.51.100.*:${port++}`));
+    crowd.push(peer);
+    peer.tell(ask);
+  };
+  for (let i = 0; i < MAX_HALF_JOINED; i++) come();
+  pair.run(200);
+  assert(crowd.every((peer) => peer.of("challenge").length === 1));
+  for (let i = 0; i < 5; i++) {
+    const honest = new RawPeer(pair, from(`203.0.${i}.*:9`));
+    honest.tell(ask);
+    // The crowd goes on coming while the honest one answers.
+    const deadline = pair.network.now + 1_000;
+    while (honest.of("challenge").length === 0 && pair.network.now < deadline) {
+      come();
+      pair.run(10);
+    }
+    assertEquals(honest.of("challenge").length, 1, `${i}: it is asked for its proof`);
+    const token = ticket({ claims: { jti: `honest ${i}` } });
+    assertEquals(answerTo(pair, honest, proofOf(honest, token)), "player");
+  }
+  assert(pair.server.core.usage.strangers <= MAX_HALF_JOINED);
+  assert(crowd.some((peer) => peer.closed?.code === CloseCode.Full));
 });
 
 Deno.test("ServerCore admits nobody, when the verdict comes after the connection's end", () => {

@@ -13,8 +13,17 @@ import {
   memoryTable,
 } from "../../driver/memory_budget.ts";
 import { memoryParts, storeBytes } from "../../driver/memory_parts.ts";
+import { mostStreams } from "../../driver/stream_bounds.ts";
 import { makeEntityId } from "../../protocol/entity_id.ts";
-import { DEFAULT_MEMORY_MB, MAX_VERSIONS, SENT_LOG_ENTRIES } from "../../protocol/limits.ts";
+import {
+  DEFAULT_MEMORY_MB,
+  MAX_FULL_PEERS,
+  MAX_VERSIONS,
+  SENT_LOG_ENTRIES,
+  SPARE_STREAMS,
+  UNACKED_CONNECTION_BYTES,
+  UNREAD_STREAM_BYTES,
+} from "../../protocol/limits.ts";
 import { Writer } from "../../protocol/writer.ts";
 import { createInterestResult, Interest } from "../../replication/interest.ts";
 import { ReceivedEntities } from "../../replication/received_entities.ts";
@@ -24,7 +33,7 @@ import { VersionStore } from "../../replication/version_store.ts";
 import { World } from "../../replication/world.ts";
 import type { Loose } from "../support/manifest_samples.ts";
 import { sha256 } from "../support/pair.ts";
-import { runProgram, withFolder } from "../support/run_program.ts";
+import { ROOT, runProgram, withFolder } from "../support/run_program.ts";
 
 /** A small world whose every part has something in it. */
 function manifestOf(edit: (value: Loose) => void = () => {}): Loose {
@@ -305,4 +314,88 @@ Deno.test("`check` prints the sum, and fails where the manifest allows less", as
     assertEquals(refused.code, ExitCode.Manifest);
     assertStringIncludes(refused.err, "host.limits.memoryMb allows 200");
   });
+});
+
+Deno.test("memoryParts() is not below the array buffers of a world whose every table of entities is full, nor far above", async () => {
+  const checked = manifestOf((m) => {
+    m.world.maxEntities = 3_000;
+    m.world.historyMs = 500;
+    const [body] = m.world.components;
+    const point = { type: "vec3", min: -100, max: 100, precision: 0.01 };
+    body.fields = { at: point, hand: point, name: { type: "string", maxBytes: 100 } };
+    const check = { maxSpeed: 8, maxAcceleration: 60, maxStep: 5, rateHz: 10 };
+    body.checks = { at: check, hand: check };
+  });
+  await withFolder(async (folder) => {
+    const file = `${folder}/m.jsonc`;
+    await Deno.writeTextFile(file, JSON.stringify(checked));
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "-A",
+        "-q",
+        "--v8-flags=--expose-gc",
+        `--config=${ROOT}deno.json`,
+        `${ROOT}tests/support/world_memory.ts`,
+        file,
+      ],
+    }).output();
+    assertEquals(code, 0, new TextDecoder().decode(stderr));
+    const { grew } = JSON.parse(new TextDecoder().decode(stdout));
+    const grants = compileGrants(parseManifest(JSON.stringify(checked), "m.jsonc"), sha256);
+    const kinds = Object.keys(grew);
+    assertEquals(kinds.length, 4);
+    for (const kind of kinds) {
+      const { buffer } = budgeted(grants, kind);
+      assert(grew[kind] <= buffer, `${kind}: ${grew[kind]} of ${buffer}`);
+      assert(grew[kind] >= buffer / 3, `${kind}: ${grew[kind]} of ${buffer}`);
+    }
+  });
+});
+
+Deno.test("memoryParts() counts what the runtime holds of each peer's streams, as many as any role may use", () => {
+  const streams = "streams that are not read";
+  const one = budgeted(GRANTS, streams).buffer / GRANTS.maxPeers;
+  assertEquals(one, mostStreams(GRANTS) * UNREAD_STREAM_BYTES);
+  const wider = grantsOf((m) => {
+    m.world.channels.push({
+      id: 2,
+      name: "files/*",
+      mode: "reliable",
+      send: ["all"],
+      receive: ["all"],
+      maxBytes: 1_000,
+      maxOpen: 7,
+    });
+  });
+  const more = budgeted(wider, streams).buffer / wider.maxPeers;
+  assertEquals(more - one, 7 * UNREAD_STREAM_BYTES);
+  const silent = grantsOf((m) => m.world.channels = []);
+  assertEquals(
+    budgeted(silent, streams).buffer,
+    silent.maxPeers * SPARE_STREAMS * UNREAD_STREAM_BYTES,
+    "the control stream is there, and one may be ending",
+  );
+  assertEquals(
+    budgeted(GRANTS, "streams whose bytes are not acknowledged").buffer,
+    GRANTS.maxPeers * UNACKED_CONNECTION_BYTES,
+  );
+  const many = grantsOf((m) => m.world.maxPeers = 100);
+  for (
+    const [name, bytes] of [
+      [streams, mostStreams(GRANTS) * UNREAD_STREAM_BYTES],
+      ["streams whose bytes are not acknowledged", UNACKED_CONNECTION_BYTES],
+    ] as const
+  ) assertEquals(budgeted(many, name).buffer, MAX_FULL_PEERS * bytes, "the others are let go of");
+});
+
+Deno.test("memoryRefusal() names the runtime's streams and what makes them fewer, where they are most of it", () => {
+  const wide = grantsOf((m) => {
+    m.world.maxPeers = 100;
+    m.world.channels[0].name = "chat/*";
+    m.world.channels[0].maxOpen = 32;
+  });
+  const refusal = memoryRefusal(memoryBudget(wide, { role: "server", limits: {} }))!;
+  assertStringIncludes(refusal, "streams that are not read, in the runtime: ");
+  assertStringIncludes(refusal, "smaller with less channels, maxPeers");
 });

@@ -4,11 +4,14 @@ import { encodeControlFrame } from "../../protocol/control_frames.ts";
 import { encodeControl } from "../../protocol/control_messages.ts";
 import { Fault } from "../../protocol/faults.ts";
 import { JOIN_TIMEOUT_MS, MAX_HALF_JOINED } from "../../protocol/limits.ts";
+import { setNeutral } from "../../replication/quantise.ts";
+import { createValue } from "../../replication/value.ts";
 import { disagreements } from "../support/agreement.ts";
 import { avatarAt, driverGrants } from "../support/driver_world.ts";
 import { joinBytes } from "../support/hostile_bytes.ts";
 import { Pair } from "../support/pair.ts";
-import { RawPeer } from "../support/raw_peer.ts";
+import { ForgedState, RawPeer } from "../support/raw_peer.ts";
+import { HookedConnection } from "../support/hooked_connection.ts";
 
 const GRANTS = driverGrants();
 
@@ -204,6 +207,70 @@ Deno.test("ServerCore kicks a peer that is lost at the moment", () => {
   settle(pair);
   assertEquals(pair.server.engine.peers, []);
   assertEquals(pair.server.core.world.entityCount, 0);
+});
+
+Deno.test("ServerCore is rid of a kicked peer at once, when its driver ignores everything and goes on", () => {
+  const pair = new Pair({ grants: GRANTS, seed: 14, clients: 1 }).start();
+  pair.joinAll();
+  const { server } = pair;
+  const left: string[] = [];
+  server.engine.onPlayerLeave = (peer, reason) => left.push(`${peer} ${reason}`);
+  let hook: HookedConnection;
+  // Even its transport goes on as if nobody had closed anything.
+  const raw = new RawPeer(pair, (acceptor) => {
+    hook = new HookedConnection(acceptor, { survives: () => true });
+    return hook;
+  }).join();
+  const { peer, resumeSecret: secret } = raw.accepted!;
+  const forged = new ForgedState(raw);
+  const id = raw.accepted!.entityIds[0]!;
+  const avatar = forged.grants.components.findIndex(({ name }) => name === "Avatar");
+  const value = createValue(forged.grants.components[avatar]!);
+  setNeutral(forged.grants.components[avatar]!, value);
+  const move = () => {
+    value.lanes[0]! += 1;
+    forged.world.write(id, avatar, 7, value, forged.tick, raw.time);
+  };
+  forged.world.spawn(id, peer, forged.tick);
+  forged.world.addComponent(id, avatar, value, forged.tick, raw.time);
+  forged.send();
+  settle(pair);
+  assertEquals(server.world.size, 1);
+
+  assert(server.engine.kick(peer, "rude"));
+  server.engine.flush();
+  pair.run(1);
+  assertEquals(hook!.closes, [CloseCode.Kicked]);
+  assertEquals(left, [`${peer} kicked`]);
+  assertEquals([server.engine.peers.includes(peer), server.core.world.entityCount], [false, 0]);
+  assertEquals(server.core.usage.places, 1);
+  // Its entities leave the engine's world with the next tick.
+  pair.run(1_000 / GRANTS.tickHz);
+  assertEquals(server.world.size, 0);
+
+  const { rowsIn } = server.engine.stats;
+  const { counters } = server.core;
+  const denials = counters.get("denials");
+  // It moves what it had, and spawns what it still had an id for.
+  const spare = raw.accepted!.entityIds[1]!;
+  forged.world.spawn(spare, peer, forged.tick);
+  forged.world.addComponent(spare, avatar, value, forged.tick, raw.time);
+  for (let i = 0; i < 20; i++) {
+    move();
+    hook!.injectDatagram(forged.datagram()!);
+    pair.run(50);
+    raw.control.write(encodeControlFrame(encodeControl({ kind: "bye", code: 0, reason: "" })));
+  }
+  raw.connection.openStream().write(new Uint8Array(64));
+  settle(pair, 2_000);
+  assertEquals([server.engine.peers.includes(peer), server.world.size], [false, 0]);
+  assertEquals(server.engine.stats.rowsIn, rowsIn, "nothing of it reaches the world");
+  assertEquals(counters.get("denials"), denials, "nothing of it is even looked at");
+  assertEquals(left, [`${peer} kicked`], "it is told once");
+  const back = new RawPeer(pair).join({ resume: { peer, secret } });
+  assertEquals(back.closed?.code, CloseCode.Credential, "its place is nobody's any more");
+  assertEquals(pair.clients[0]!.engine.peers.filter((one) => one === peer), []);
+  assertEquals(server.core.exit, undefined);
 });
 
 Deno.test("ClientCore joins the next server when the first one went away", () => {

@@ -604,6 +604,35 @@ Deno.test("voice goes on for everyone else, and in bounded memory, while an engi
   assertEquals(b!.core.exit, undefined);
 });
 
+Deno.test("a loud peer does not crowd a soft one out of what waits for an engine that does not read", () => {
+  const grants = driverGrants({ voice: { ...VOICE, maxFrameBytes: 1_000, rateHz: 400 } });
+  const { pair, avatars } = room(33, [[0, 0], [1, 0], [2, 0]], {}, grants);
+  const [loud, soft, third] = pair.clients;
+  const ears = [pair.server, third!].map((node) => ({ node, heard: listen(pair, node) }));
+  for (const { node } of ears) node.deaf = true;
+  let count = 0;
+  pair.play(4_500, 2.5, (step) => {
+    loud!.engine.sendVoice(avatars[0]!, opus(step, 1_000));
+    if (step % 8 !== 0) return;
+    soft!.engine.sendVoice(avatars[1]!, opus(step, 60));
+    count += 1;
+  });
+  pair.run(100);
+  for (const { node } of ears) node.deaf = false;
+  pair.run(200);
+  for (const { node, heard } of ears) {
+    const id = soft!.engine.networkIdOf(avatars[1]!);
+    const numbers = heard.filter(({ handle }) => node.engine.networkIdOf(handle) === id)
+      .map(({ sequence }) => sequence);
+    // Half of what may wait: its newest 64, beside what was on its way already.
+    assertEquals(
+      numbers.slice(-MAX_ENGINE_VOICE_FRAMES / 2),
+      Array.from({ length: MAX_ENGINE_VOICE_FRAMES / 2 }, (_, i) => count - 64 + i),
+    );
+    assertGreater(node.core.counters.get("engine.voiceDropped"), 100);
+  }
+});
+
 Deno.test("voice is forwarded while the server's own engine does not read", () => {
   const { pair, avatars } = room(13, [[0, 0], [1, 0]]);
   const [a, b] = pair.clients;

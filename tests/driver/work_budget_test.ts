@@ -1,18 +1,25 @@
 import { assert, assertEquals } from "@std/assert";
 import { workAllowance, WorkBudget } from "../../driver/work_budget.ts";
 import {
+  MAX_OPEN_CHANNELS,
   MAX_OVER_BUDGET_MS,
   MAX_PEER_DATAGRAMS_PER_S,
   MIN_PEER_DATAGRAMS_PER_S,
   PEER_STREAM_BYTES_PER_S,
+  STREAM_CHUNK_COST,
+  STREAM_MESSAGE_CHUNKS,
+  STREAM_MESSAGE_COST,
+  STREAM_PIECE_COST,
   WORK_BURST_S,
   WORK_DATAGRAM,
+  WORK_STREAM,
 } from "../../protocol/limits.ts";
+import type { ChannelGrant, Grants } from "../../permissions/grants.ts";
 import { driverGrants } from "../support/driver_world.ts";
 
 const GRANTS = driverGrants();
 const HZ = 20;
-const ALLOWANCE = { units: 2_000, datagrams: 200 };
+const ALLOWANCE = { units: 2_000, datagrams: 200, stream: 10_000 };
 
 /** Datagrams looked at in one tick out of `count` that come; each costs `units` beside itself. */
 function play(budget: WorkBudget, count: number, units = 0): number {
@@ -84,7 +91,7 @@ Deno.test("WorkBudget does not hold against a peer that the driver was late itse
 
 Deno.test("WorkBudget.isStreamSpent says when streams wait, apart from everything else", () => {
   const budget = new WorkBudget(ALLOWANCE, HZ);
-  budget.spendStream(PEER_STREAM_BYTES_PER_S * WORK_BURST_S - 1);
+  budget.spendStream(ALLOWANCE.stream * WORK_BURST_S - 1);
   assert(!budget.isStreamSpent);
   budget.spendStream(1);
   assert(budget.isStreamSpent);
@@ -94,7 +101,7 @@ Deno.test("WorkBudget.isStreamSpent says when streams wait, apart from everythin
 });
 
 Deno.test("WorkBudget.unread counts what was dropped since the last tick", () => {
-  const budget = new WorkBudget({ units: 10, datagrams: 1 }, HZ);
+  const budget = new WorkBudget({ units: 10, datagrams: 1, stream: 1 }, HZ);
   play(budget, 8);
   assertEquals(budget.unread, { count: 7, bytes: 700 });
   budget.handleTick(1);
@@ -122,4 +129,50 @@ Deno.test("workAllowance() grows with what a role may do, and is bounded both wa
   const owner = workAllowance(GRANTS, writer, 1_000);
   assert(owner.units > 10 * full.units);
   assert(owner.datagrams <= MAX_PEER_DATAGRAMS_PER_S);
+});
+
+/** The test world with nothing in it but these channels. */
+function channelsOnly(channels: readonly ChannelGrant[]): Grants {
+  const voice = { ...GRANTS.voice, speakRoles: 0 };
+  return { ...GRANTS, maxEntitiesPerPeer: 0, components: [], events: [], channels, voice };
+}
+
+Deno.test("workAllowance() holds what reliable channels bring at 1.2 times their rates, and after a stall", () => {
+  const chat = GRANTS.channels.find(({ mode }) => mode === "reliable")!;
+  const channels = Array.from({ length: 8 }, () => ({ ...chat, rateHz: 1_000 }));
+  const allowance = workAllowance(channelsOnly(channels), GRANTS.defaultRole);
+  const message = STREAM_MESSAGE_COST + STREAM_PIECE_COST +
+    STREAM_MESSAGE_CHUNKS * STREAM_CHUNK_COST + 1_000;
+  // Bursts of 0.4 s.
+  const steady = new WorkBudget(allowance, HZ);
+  for (let burst = 0; burst < 30; burst++) {
+    for (let i = 0; i < 8_000 * 0.4; i++) {
+      assert(!steady.isStreamSpent, `burst ${burst}, message ${i}`);
+      steady.spendStream(message);
+    }
+    steady.handleTick(Math.floor(0.4 * HZ / 1.2));
+  }
+  // Whoever brings four times as much has to wait.
+  const loud = new WorkBudget(allowance, HZ);
+  let taken = 0;
+  for (let tick = 0; tick < 10 * HZ; tick++) {
+    for (let i = 0; i < 4 * 8_000 / HZ && !loud.isStreamSpent; i++, taken++) {
+      loud.spendStream(message);
+    }
+    loud.handleTick(1);
+  }
+  assert(taken < 2.5 * 8_000 * 11 + 11 * PEER_STREAM_BYTES_PER_S / message, `${taken}`);
+});
+
+Deno.test("workAllowance() lets a peer open all its channels at once, in a world where it may do nothing else", () => {
+  const chat = GRANTS.channels.find(({ mode }) => mode === "reliable")!;
+  for (const role of [GRANTS.defaultRole, 2]) {
+    const budget = new WorkBudget(workAllowance(channelsOnly([chat]), role), HZ);
+    for (let i = 0; i < MAX_OPEN_CHANNELS; i++) {
+      budget.spend(WORK_STREAM);
+      assert(!budget.isSpent, `${i}`);
+    }
+  }
+  const none = workAllowance(channelsOnly([]), GRANTS.defaultRole);
+  assert(none.units < MAX_OPEN_CHANNELS * WORK_STREAM);
 });

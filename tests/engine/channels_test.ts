@@ -1,6 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Channel } from "../../engine/channel.ts";
-import { CHANNEL_PIECE_BYTES, CHANNEL_WINDOW_BYTES } from "../../protocol/limits.ts";
+import {
+  CHANNEL_PIECE_BYTES,
+  CHANNEL_WINDOW_BYTES,
+  MAX_ENGINE_MESSAGES,
+} from "../../protocol/limits.ts";
+import { encodeToEngine } from "../../protocol/engine_codec.ts";
+import { encodeFrame } from "../../protocol/frame_buffer.ts";
 import { LinkBed } from "../support/fake_driver.ts";
 
 const THEIRS = 0x8000_0001;
@@ -103,6 +109,36 @@ Deno.test("Channel.send() lets no credit raise the window above its first size",
   bed.listen();
   const sum = bed.heardOf("channelData").reduce((total, { piece }) => total + piece.length, 0);
   assertEquals(sum, CHANNEL_WINDOW_BYTES);
+});
+
+Deno.test("Channel.send() takes so many empty messages and no more, and never ends the link by them", () => {
+  const bed = clientBed();
+  const channel = bed.link.openChannel("chat")!;
+  let writable = 0;
+  channel.onWritable = () => writable++;
+  const send = (count: number) => {
+    let taken = 0;
+    for (let i = 0; i < count; i++) taken += Number(channel.send(new Uint8Array(0)));
+    return taken;
+  };
+  assertEquals(send(3 * MAX_ENGINE_MESSAGES), MAX_ENGINE_MESSAGES);
+  assertEquals(channel.bufferedBytes, 0);
+  assertEquals(writable, 0);
+  // They go to a driver that does not read, and as many again wait behind them.
+  let taken = 0;
+  for (let i = 0; i < 8; i++) {
+    // It begins to write, and its driver does not read.
+    bed.link.pollBytes();
+    taken += send(3 * MAX_ENGINE_MESSAGES);
+    bed.link.handleBytes(encodeFrame(encodeToEngine({ kind: "pong", time: 0 })));
+  }
+  assert(bed.link.isJoined, "the link is not ended");
+  assert(taken <= 2 * MAX_ENGINE_MESSAGES, `${taken}`);
+  bed.link.handleWritten();
+  bed.listen();
+  assert(bed.heardOf("channelData").length >= taken);
+  assert(writable >= 1);
+  assertEquals(send(1), 1);
 });
 
 Deno.test("Channel.send() copies, sends empty messages, and refuses what is too large or closed", () => {

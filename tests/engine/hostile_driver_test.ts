@@ -9,6 +9,7 @@ import type { ToEngine } from "../../protocol/engine_messages.ts";
 import { encodeFrame, FrameBuffer } from "../../protocol/frame_buffer.ts";
 import {
   ENGINE_BACKLOG_BYTES,
+  ENGINE_TIMEOUT_MS,
   MAX_DENIAL_KINDS,
   MAX_ENGINE_FRAME_BYTES,
   MAX_OPEN_CHANNELS,
@@ -836,6 +837,45 @@ function framesOf(bytes: Uint8Array): Uint8Array[] {
   }
   return frames;
 }
+
+Deno.test("EngineLink is rid of a peer that it kicked and of what that owns, when its driver ignores the kick", () => {
+  const bed = stage("server");
+  const { link } = bed;
+  assert(link.kick(PLAYER_PEER, "rude"));
+  bed.flush();
+  const pass = (ms: number) => {
+    // It is there, and answers everything else.
+    for (let left = ms; left > 0; left -= 1_000) {
+      bed.say({ kind: "ping", time: 0 });
+      bed.pass(Math.min(left, 1_000));
+    }
+  };
+  pass(ENGINE_TIMEOUT_MS - 100);
+  assert(link.peers.includes(PLAYER_PEER), "an honest driver has that long to say so");
+  bed.takeLog();
+  pass(200);
+  assertEquals(link.peers.includes(PLAYER_PEER), false);
+  assertEquals(bed.world.has(REMOTE), false);
+  assert(bed.world.has(OTHER), "of others it takes nothing");
+  assertEquals(bed.takeLog().filter((line) => !line.startsWith("denied")), [
+    `despawn ${REMOTE}`,
+    `gone ${PLAYER_PEER}`,
+  ]);
+  // Neither comes back by the driver's word alone.
+  const before = link.stats.denials;
+  bed.say({ kind: "peerJoin", peer: PLAYER_PEER, roleId: 1, resumed: true });
+  bed.say(spawnBatch(bed.grants, REMOTE + 7, 77, PLAYER_PEER, { Name: { text: "ann" } }));
+  bed.say(rows(bed, "Name", REMOTE, { text: "ann" }));
+  assertEquals([link.peers.includes(PLAYER_PEER), bed.world.has(REMOTE + 7)], [false, false]);
+  // The join, the spawn and its row, and the row of what is gone.
+  assertEquals(link.stats.denials, before + 4);
+  // Once it has said so, the id may be another's.
+  bed.say({ kind: "peerLeave", peer: PLAYER_PEER, reason: "" });
+  bed.say({ kind: "peerJoin", peer: PLAYER_PEER, roleId: 1, resumed: false });
+  assert(link.peers.includes(PLAYER_PEER));
+  pass(2 * ENGINE_TIMEOUT_MS);
+  assert(link.peers.includes(PLAYER_PEER));
+});
 
 /** What game code tries to let out without a right. */
 function tryEverything(bed: CanaryBed): void {

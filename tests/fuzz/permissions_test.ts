@@ -26,6 +26,6 @@ Deno.test("PermissionRun is the same run again from the same seed", () => {
 
 for (const fault of PERMISSION_FAULTS) {
   Deno.test(`PermissionRun catches ${fault.name}`, () => {
-    assert(seedThatCatches(fault, 1, 8, 1_200) !== undefined);
+    assert(seedThatCatches(fault, 1, 24, 1_200) !== undefined);
   });
 }

@@ -66,7 +66,13 @@ Deno.test("a driver that runs short of memory sheds its largest peer, then ends 
       await Deno.writeTextFile(signal, "");
       await stage.until("the largest peer is shed", () => ann.lefts.length > 0);
       assertEquals(ann.lefts[0]!.code, CloseCode.Shed);
-      assertEquals(server.link.peers.includes(ann.joins[0]!.peer), false);
+      assertEquals(ann.lefts[0]!.final, false);
+      // Her connection is lost and nothing else: she takes her place again, and what she had in the world.
+      await stage.until("she is back", () => ann.joins.length > 1);
+      assertEquals(ann.joins[1]!.resumed, true);
+      assertEquals(ann.joins[1]!.peer, ann.joins[0]!.peer);
+      assertEquals(server.gone, []);
+      assertEquals(bob.world.size, 1);
       const { code, stderr } = await ended;
       const said = new TextDecoder().decode(stderr);
       assertEquals(code, ExitCode.Memory, said);

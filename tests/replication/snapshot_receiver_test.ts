@@ -543,6 +543,28 @@ Deno.test("`SnapshotReceiver` forgets ended entities when no sender can mean the
   assertEquals(receiver.heldCount, 1);
 });
 
+Deno.test("`SnapshotReceiver.expire()` forgets ended entities though nothing comes any more, and refuses what comes too late then", () => {
+  const receiver = newReceiver();
+  const gone = section((w) => {
+    header(w, 5, 2);
+    w.bits(0, 1);
+  });
+  accept(receiver, gone);
+  const quiet = 5 * GRANTS.tickHz;
+  receiver.expire(TICK + quiet + 60 + 64);
+  assertEquals(receiver.heldCount, 1);
+  assert(typeof decode(receiver, gone, TICK) !== "string");
+  receiver.expire(TICK + quiet + 60 + 65);
+  assertEquals(receiver.heldCount, 0);
+  assertEquals(decode(receiver, gone, TICK), "Replayed");
+  // Where datagrams come, they alone say what is too old.
+  const busy = newReceiver();
+  accept(busy, gone, TICK + 100);
+  busy.expire(TICK + 100 + quiet);
+  assertEquals(decode(busy, gone, TICK + 100 - 125), "Replayed");
+  assert(typeof decode(busy, gone, TICK + 100 - 124) !== "string");
+});
+
 Deno.test("`SnapshotReceiver.decode()` refuses a datagram older than what it keeps", () => {
   const receiver = newReceiver();
   const bytes = section((w) => {

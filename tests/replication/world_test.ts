@@ -268,7 +268,11 @@ Deno.test("`hash()` differs for one changed lane, byte or component, and not for
   world.addComponent(ONE, EVERYTHING, value, 1, 0);
   hashes.add(world.hash(ONE));
   for (let lane = 0; lane < value.lanes.length; lane++) {
-    value.lanes[lane]! ^= 1;
+    // Another one that its field can have.
+    const before = Int32Array.from(value.lanes);
+    while (value.lanes[lane] === before[lane]) {
+      value.lanes[lane] = randomValue(component(EVERYTHING), prng).lanes[lane]!;
+    }
     world.write(ONE, EVERYTHING, component(EVERYTHING).allFields, value, 2, 0);
     hashes.add(world.hash(ONE));
   }
@@ -280,7 +284,10 @@ Deno.test("`hash()` differs for one changed lane, byte or component, and not for
   world.addComponent(TWO, EVERYTHING, value, 9, 9);
   assertEquals(world.hash(TWO), world.hash(ONE), "owner, epoch, id and ticks are no part of it");
   assertEquals(world.hash(TWO, () => -1), world.hash(ONE));
-  value.lanes[0]! ^= 1;
+  const before = value.lanes[0];
+  while (value.lanes[0] === before) {
+    value.lanes[0] = randomValue(component(EVERYTHING), prng).lanes[0]!;
+  }
   world.write(TWO, EVERYTHING, 1, value, 10, 10);
   assertNotEquals(world.hash(TWO), world.hash(ONE));
   assertEquals(world.hash(TWO, () => ~1), world.hash(ONE, () => ~1));
@@ -483,3 +490,30 @@ class ModelRun {
 function fieldOf(value: ComponentValue, at: number, lanes: number, blob: number): unknown {
   return blob >= 0 ? [...value.blobs[blob]!] : [...value.lanes.subarray(at, at + lanes)];
 }
+
+Deno.test("`World` takes no lane that its field cannot have", () => {
+  for (const isAdded of [true, false]) {
+    const world = new World(grants);
+    world.spawn(ONE, 0, 1);
+    const value = randomValue(component(EVERYTHING), createPrng(5));
+    if (!isAdded) world.addComponent(ONE, EVERYTHING, value, 1, 0);
+    const held = world.hash(ONE);
+    for (const field of component(EVERYTHING).fields) {
+      if (field.kind !== "vec3" && field.kind !== "f32" && field.kind !== "quat") continue;
+      for (const lane of [-1, 0x7fff_ffff]) {
+        const before = value.lanes[field.laneOffset]!;
+        value.lanes[field.laneOffset] = lane;
+        assertThrows(
+          () =>
+            isAdded
+              ? world.addComponent(ONE, EVERYTHING, value, 2, 0)
+              : world.write(ONE, EVERYTHING, 1 << field.index, value, 2, 0),
+          Error,
+          "a lane lies in its field's range",
+        );
+        value.lanes[field.laneOffset] = before;
+      }
+    }
+    assertEquals(world.hash(ONE), held);
+  }
+});

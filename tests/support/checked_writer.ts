@@ -91,6 +91,20 @@ export class CheckedWriter {
     return (checks.refused | checks.clamped) === 0;
   }
 
+  /** Its owner ends the entity, and the next one has another id. */
+  bury(nowMs: number): void {
+    this.checks.bury(this.peer, this.id, () => this.present, nowMs);
+    this.checks.forget(this.id);
+    this.present = undefined;
+    this.id += 1;
+  }
+
+  /** Its owner takes the component away. */
+  remove(nowMs: number): void {
+    this.checks.remove(this.id, 0, this.present!, nowMs);
+    this.present = undefined;
+  }
+
   /** The server's engine puts a field elsewhere. */
   override(name: string, numbers: readonly number[]): void {
     const field = this.component.fields.find((one) => one.name === name)!;

@@ -2,6 +2,7 @@
 // on. Which limits must have one is decided by the test that walks the table.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { Inlet } from "../../driver/channel_inlets.ts";
 import { ChannelTable } from "../../driver/channel_table.ts";
 import { Counters } from "../../driver/counters.ts";
 import { EngineOutbox } from "../../driver/engine_outbox.ts";
@@ -88,6 +89,12 @@ function linkTo(counters: Counters): PeerLink {
     64,
     0,
   );
+}
+
+/** A channel with peer 7 that nothing comes in by. */
+function channelOf7(number: number) {
+  const peer = { peer: 7 } as never;
+  return { number, peer, inlet: new Inlet(peer, undefined, undefined), isKnown: true };
 }
 
 function outbox(): EngineOutbox {
@@ -276,7 +283,8 @@ export const PROBES: Readonly<Record<string, Probe>> = {
     assertEquals(taken, limits.MAX_QUEUED_MESSAGES);
   },
   MAX_PENDING_SPAWNS: () => {
-    const grants = { ...GRANTS, maxEntitiesPerPeer: 4 * limits.MAX_PENDING_SPAWNS };
+    const most = 2 * limits.MAX_PENDING_SPAWNS;
+    const grants = { ...GRANTS, maxEntitiesPerPeer: most, maxEntities: 2 * most };
     const pair = new Pair({ grants, seed: 31, clients: 0 });
     pair.start();
     pair.run(500);
@@ -284,7 +292,7 @@ export const PROBES: Readonly<Record<string, Probe>> = {
     const badge = grants.components.findIndex(({ name }) => name === "Badge");
     const listed = { grants, components: [badge] };
     const { grantEpoch, peer, entityIds } = raw.accepted!;
-    assertEquals(entityIds.length, 4 * limits.MAX_PENDING_SPAWNS);
+    assertEquals(entityIds.length, most);
     for (const id of entityIds) {
       // Announced with a component whose value never comes.
       raw.send(raw.datagram({ snapshot: aliveHeaders(grantEpoch, [id], peer, listed) }));
@@ -365,10 +373,9 @@ export const PROBES: Readonly<Record<string, Probe>> = {
   MAX_OPEN_CHANNELS: () => {
     const table = new ChannelTable();
     const grant = { ...GRANTS.channels[0]!, namespace: true, maxOpen: 1_000 };
-    const peer = { peer: 7 } as never;
     let number = 1;
     while (number < 1_000 && !table.isFull(7, grant)) {
-      table.add({ number: number++, grant, name: `n${number}`, peer, stream: undefined });
+      table.add({ ...channelOf7(number++), grant, name: `n${number}` });
     }
     assertEquals(table.size, limits.MAX_OPEN_CHANNELS);
   },
@@ -377,8 +384,7 @@ export const PROBES: Readonly<Record<string, Probe>> = {
     const grant = { ...GRANTS.channels[0]!, namespace: false };
     let number = 1;
     while (number < 100 && !table.isFull(7, grant)) {
-      const peer = { peer: 7 } as never;
-      table.add({ number: number++, grant, name: grant.name, peer, stream: undefined });
+      table.add({ ...channelOf7(number++), grant, name: grant.name });
     }
     assertEquals(table.size, limits.MAX_PLAIN_CHANNELS);
   },
@@ -442,7 +448,7 @@ export const PROBES: Readonly<Record<string, Probe>> = {
   MAX_ENGINE_VOICE_FRAMES: () => {
     const box = outbox();
     for (let i = 0; i < 3 * limits.MAX_ENGINE_VOICE_FRAMES; i++) {
-      box.pushVoice({ kind: "ping", time: i });
+      box.pushVoice(1, { kind: "ping", time: i });
     }
     let left = 0;
     while (box.poll(1, false) !== undefined) left += 1;

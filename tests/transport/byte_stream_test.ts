@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { Fault } from "../../protocol/faults.ts";
-import { MAX_STREAMS_PER_PEER } from "../../protocol/limits.ts";
+import { MAX_STREAMS_PER_PEER, STREAM_WINDOW_BYTES } from "../../protocol/limits.ts";
 import { Prng } from "../../protocol/prng.ts";
 import { LoopbackNetwork } from "../../transport/loopback.ts";
 import { FrameKind } from "../../transport/mux_frame.ts";
@@ -62,8 +62,9 @@ Deno.test("`MuxConnection.handleFrame()` ends the connection over frames that br
     Fault.UnknownId,
   );
   // More than the window, more streams than the bound.
-  assertEquals(closeCodeAfter(...Array.from({ length: 16 }, () => data(0, 16_384))), undefined);
-  assertEquals(closeCodeAfter(...Array.from({ length: 17 }, () => data(0, 16_384))), Fault.Flood);
+  const filling = Array.from({ length: 16 }, () => data(0, STREAM_WINDOW_BYTES / 16));
+  assertEquals(closeCodeAfter(...filling), undefined);
+  assertEquals(closeCodeAfter(...filling, data(0, 1)), Fault.Flood);
   assertEquals(closeCodeAfter(data(2 * MAX_STREAMS_PER_PEER - 2, 1)), undefined);
   assertEquals(closeCodeAfter(data(2 * MAX_STREAMS_PER_PEER, 1)), Fault.Flood);
   // Not frames at all.
