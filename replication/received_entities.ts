@@ -27,6 +27,8 @@ export interface ReceivedValue {
   /** Tick of the newest datagram with a version or piece of it: then it was shown. */
   shownTick: number;
   assembly: PieceAssembly | undefined;
+  /** Pieces in datagrams before this tick belong to what was overridden. */
+  pieceTick: number;
 }
 
 /** One received entity. */
@@ -154,6 +156,7 @@ export class ReceivedEntities {
         hiddenTick: isRemoved ? entity.headerTick : NEVER,
         shownTick: NEVER,
         assembly: undefined,
+        pieceTick: NEVER,
       };
       entity.values.push(value);
     }
@@ -203,6 +206,14 @@ export class ReceivedEntities {
     if (value.assembly === undefined) return;
     value.assembly = undefined;
     this.assemblyCount -= 1;
+  }
+
+  /** Forgets all pieces of an entity, and those that are still to come in datagrams before `tick`. */
+  dropAssemblies(entity: ReceivedEntity, tick: number): void {
+    for (const value of entity.values) {
+      this.dropAssembly(value);
+      value.pieceTick = tick;
+    }
   }
 
   /** Erases the versions of a value, but not the value's record. */

@@ -221,6 +221,10 @@ export class SnapshotReceiver {
     if (wasOwn && (state !== ViewState.Alive || entry.owner !== this.#peer)) {
       this.#held.eraseBeyond(entity, tick, this.#rights.other);
     }
+    // Up: what the owner was about to say was overridden, and it says no more of it.
+    if (this.#peer === undefined && entity.headerTick >= 0 && entity.epoch !== entry.epoch) {
+      this.#held.dropAssemblies(entity, tick);
+    }
     entity.owner = entry.owner;
     entity.epoch = entry.epoch;
     entity.visible.length = 0;
@@ -263,6 +267,7 @@ export class SnapshotReceiver {
     if (entity === undefined) return;
     const value = held.ensureValue(entity, piece.component);
     held.markShown(entity, value, tick);
+    if (tick < value.pieceTick) return;
     if (value.assembly?.versionTick !== piece.versionTick) {
       held.dropAssembly(value);
       value.assembly = new PieceAssembly(

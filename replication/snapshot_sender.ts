@@ -145,7 +145,12 @@ export class SnapshotSender {
     assert(row >= 0, "only a value that exists is known to its writer");
     const store = this.#world.store(c);
     const newest = store.newest(row);
-    this.#view.adopt(id, c)?.sync(store.tick(newest), store.writes(newest));
+    const value = this.#view.adopt(id, c);
+    if (value === undefined) return;
+    value.sync(store.tick(newest), store.writes(newest));
+    if (value.holdsPlace && this.#direction === "up") {
+      value.yieldedEpoch = this.#view.find(id)!.epoch;
+    }
   }
 
   /** `up` only: the client lost the entity, to another owner or because the server ended it. It is told as out of view, not as ended. */

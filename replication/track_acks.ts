@@ -73,6 +73,11 @@ export class TrackAcks {
     this.#places.releaseOrphans(track);
     for (let i = 0; i < track.values.length; i++) {
       const value = track.values[i]!;
+      if (value.yieldedEpoch !== NEVER && value.yieldedEpoch !== track.epoch) {
+        // With this header the receiver has forgotten the pieces.
+        value.yieldedEpoch = NEVER;
+        if (value.transfer === undefined) this.#places.release(value);
+      }
       if (track.state !== ViewState.Alive || !value.isVisible) {
         this.#places.release(value);
       } else if (value.hiddenTick !== NEVER) {

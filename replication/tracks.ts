@@ -76,6 +76,8 @@ export class ValueTrack {
   transfer: PieceTransfer | undefined;
   /** Whether it takes one of the link's places for large values. */
   holdsPlace = false;
+  /** Up: epoch under which a value was on its way in pieces when authority's took its place; the header of another tells the receiver. */
+  yieldedEpoch = NEVER;
 
   /** A track that has sent nothing. */
   constructor(component: number) {

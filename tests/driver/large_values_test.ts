@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { Prng } from "../../protocol/prng.ts";
-import { SNAPSHOT_PIECE_BYTES } from "../../protocol/limits.ts";
+import { MAX_PIECE_TRANSFERS, SNAPSHOT_PIECE_BYTES } from "../../protocol/limits.ts";
 import { disagreements } from "../support/agreement.ts";
 import { avatarAt, driverGrants, poseAt } from "../support/driver_world.ts";
 import { Pair } from "../support/pair.ts";
@@ -66,3 +66,57 @@ Deno.test("ServerCore keeps small state moving while large values are under way"
   pair.run(6_000);
   assertEquals(disagreements(pair), []);
 });
+
+for (const lossRate of [0, 0.1]) {
+  Deno.test(`ClientCore sends large values again after all its places were taken by overridden ones, at ${lossRate} loss`, () => {
+    const upload = {
+      id: 1,
+      name: "Upload",
+      fields: { data: { type: "bytes", maxBytes: 65_536 } },
+      authority: "owner",
+      read: ["all"],
+      write: ["player"],
+      spawn: { roles: ["player"], maxPerPeer: 8 },
+    };
+    const pair = new Pair({
+      grants: driverGrants({ components: [upload], voice: undefined }, {
+        limits: { peerBytesPerSecond: 64_000 },
+      }),
+      seed: 3,
+      clients: 1,
+      conditions: { latencyMs: 60, jitterMs: 10, lossRate },
+    }).start().joinAll(20_000);
+    const client = pair.clients[0]!;
+    const { engine } = pair.server;
+    const prng = new Prng(3);
+    const play = (ms: number) => {
+      for (const node of [pair.server, client]) node.engine.flush();
+      pair.run(ms);
+    };
+    const own = Array.from({ length: MAX_PIECE_TRANSFERS + 2 }, () => {
+      return client.engine.spawn({ Upload: { data: randomBytes(prng, 20) } });
+    });
+    play(2_000);
+    const there = own.map((handle) => engine.handleOf(client.engine.networkIdOf(handle)));
+    const overridden = own.slice(0, MAX_PIECE_TRANSFERS);
+    for (const handle of overridden) {
+      client.engine.set(handle, "Upload", { data: randomBytes(prng, 60_000) });
+    }
+    play(300);
+    for (const [i] of overridden.entries()) {
+      engine.set(there[i]!, "Upload", { data: randomBytes(prng, 10) });
+    }
+    play(4_000);
+    assertEquals(disagreements(pair), []);
+    // Nothing is written any more to those whose values were overridden.
+    for (const handle of own.slice(MAX_PIECE_TRANSFERS)) {
+      client.engine.set(handle, "Upload", { data: randomBytes(prng, 30_000) });
+    }
+    play(6_000);
+    assertEquals(disagreements(pair), []);
+    assertEquals((engine.get(there.at(-1)!, "Upload")?.["data"] as Uint8Array).length, 30_000);
+    const { counters } = pair.server.core;
+    const faults = Object.keys(counters.snapshot()).filter((name) => name.startsWith("fault."));
+    assertEquals(faults, []);
+  });
+}
