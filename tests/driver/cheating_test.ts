@@ -565,3 +565,34 @@ Deno.test("the log of a violation names peer, component and field, and nothing o
   const component = pair.grants.components[AVATAR]!.id;
   assertEquals(found.map(({ numbers }) => numbers), [[a.engine.peer!, component, 0, 0]]);
 });
+
+Deno.test("an exempt role goes where the checks let nobody else, and is held to them when it has lost the role", () => {
+  const components = driverComponents();
+  components[AVATAR]!["checks"] = { body: { maxSpeed: 4, exempt: ["spectator"] } };
+  components[AVATAR]!["interestRadius"] = 0;
+  components[AVATAR]!["write"] = ["player", "spectator"];
+  const scene = stage(driverGrants({ components }), 3);
+  const { pair, a, avatar, violations, places } = scene;
+  const leap = (x: number) => {
+    assert(a.engine.set(avatar, "Avatar", { body: [x, 0, 0] }));
+    flush(pair, 400);
+  };
+  leap(60);
+  assertAgreed(pair, "a player's leap");
+  assertEquals(violations.length, 1);
+  assertLess(places()[1]!, 30);
+  pair.server.engine.setRole(a.engine.peer!, "spectator");
+  flush(pair, 400);
+  for (const x of [80, -90, 120]) {
+    leap(x);
+    assertAgreed(pair, `an exempt leap to ${x}`);
+    for (const place of places()) assertAlmostEquals(place, x, 0.01);
+  }
+  assertEquals(violations.length, 1);
+  pair.server.engine.setRole(a.engine.peer!, "player");
+  flush(pair, 400);
+  leap(-200);
+  assertAgreed(pair, "a leap after the role was lost");
+  assertEquals(violations.length, 2);
+  for (const place of places()) assertGreater(place, 60);
+});
