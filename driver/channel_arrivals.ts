@@ -47,7 +47,7 @@ export class ChannelArrivals {
 
   /** The next message of a peer, or channel that one opened; `undefined` when there is none. */
   poll(): ToEngine | undefined {
-    return this.#book.inlets.poll((inlet) => this.#draw(inlet));
+    return this.#book.inlets.poll((inlet) => this.#isSpent(inlet) ? undefined : this.#draw(inlet));
   }
 
   /** A peer opened a stream that is not its control stream. */
@@ -132,6 +132,13 @@ export class ChannelArrivals {
   }
 
   /** The next message out of an inlet, as far as its window and allowance reach. */
+  /** Whether another stream of the peer has used up its allowance: then this one waits, before anything of it is looked at. */
+  #isSpent(inlet: Inlet): boolean {
+    if (this.#book.events.mayGoOn?.(inlet.peer.peer, 0) !== false) return false;
+    inlet.isThrottled = true;
+    return true;
+  }
+
   #draw(inlet: Inlet): ToEngine | undefined {
     while (inlet.hasMore && inlet.mayGoOn) {
       const { channel, intake, heldOpen } = inlet;

@@ -70,6 +70,11 @@ export class ChannelIntake {
     return !this.#isOver && (this.#chunks.length > 0 || this.#hasEnded);
   }
 
+  /** The stream has ended; what waits is the last of it. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
   /** A message has begun and not ended, as far as was looked. */
   get isInsideMessage(): boolean {
     return !this.#isOver && !this.#reader.isBetweenMessages;

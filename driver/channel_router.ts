@@ -161,7 +161,9 @@ export class ChannelRouter {
     const isCut = channel.outBytes > 0 || inlet.isPaused;
     if (isCut) inlet.stream?.reset(CloseCode.ChannelClosed);
     else inlet.stream?.end();
-    if (isCut || inlet.stream === undefined) this.#book.inlets.remove(inlet);
+    // Of a stream whose end has come nothing more is heard.
+    const isLast = isCut || inlet.stream === undefined || inlet.intake?.hasEnded === true;
+    if (isLast) this.#book.inlets.remove(inlet);
     else inlet.stop();
   }
 

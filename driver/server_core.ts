@@ -112,7 +112,10 @@ export class ServerCore implements DriverCore {
     });
     const work = new WorkWatch(state, (peer) => {
       this.#join.goOn(peer);
-      this.#channels.handlePeerReadable(peer.peer);
+      // Who owes more than a tick brings waits on, all its streams together.
+      if (!peer.work.isStreamSpent && !peer.work.isSpent) {
+        this.#channels.handlePeerReadable(peer.peer);
+      }
     });
     this.#rights = new ServerRights({
       state,

@@ -20,12 +20,13 @@ export interface Holding {
 /**
  * The place in `holdings` of the peer to let go; -1 where there is none.
  *
- * Being over its allowance counts only for a peer that holds no less than the mean: to let go of another would free nothing.
+ * What it does counts only for a peer that holds no less than the mean: to let go of another would free nothing, and an honest one waits for
+ * an engine that is slow with full streams, too.
  */
 export function whomToShed(holdings: readonly Holding[]): number {
   const mean = holdings.reduce((sum, { heldBytes }) => sum + heldBytes, 0) / holdings.length;
   const rank = ({ stuckStreams, isDegraded, heldBytes }: Holding) =>
-    stuckStreams > 0 ? 2 : isDegraded && heldBytes >= mean ? 1 : 0;
+    heldBytes < mean ? 0 : stuckStreams > 0 ? 2 : isDegraded ? 1 : 0;
   let found = -1;
   for (const [i, one] of holdings.entries()) {
     const best = holdings[found];

@@ -36,6 +36,8 @@ export class ServerWrites {
   /** By component, keyed by slot: an entity has one owner, so its writes are one peer's. */
   readonly #limits: RateLimiter[];
   readonly #checks: CheckDoor;
+  /** Entities that the peer looked at owns, by component; only while all its spawns are looked at. */
+  #counted: Map<number, number> | undefined;
 
   /** Applies to the state's world. */
   constructor(state: ServerState) {
@@ -134,7 +136,7 @@ export class ServerWrites {
       components,
       roleIndex: peer.role,
       ownedCount: this.#state.world.countOwned(peer.peer),
-      ownedWith: (c) => this.#ownedWith(peer.peer, c),
+      ownedWith: (c) => this.#countOwnedWith(peer.peer, c),
       direction: "in",
     });
     return decision.allowed ? undefined : decision.rule;
@@ -142,7 +144,19 @@ export class ServerWrites {
 
   /** Spawns every pending entity whose declared components have all arrived, and gives up those that wait too long. */
   finishSpawns(peer: ServerPeer, time: TimelineTime, nowMs: number): void {
+    if (peer.pendingSpawns.size === 0) return;
+    this.#counted = new Map();
     for (const id of peer.pendingSpawns.keys()) this.#finishSpawn(peer, id, time, nowMs);
+    this.#counted = undefined;
+  }
+
+  /** Entities with a component that a peer owns; while all its spawns are looked at, counted once. */
+  #countOwnedWith(peer: number, component: number): number {
+    const known = this.#counted?.get(component);
+    if (known !== undefined) return known;
+    const count = this.#ownedWith(peer, component);
+    this.#counted?.set(component, count);
+    return count;
   }
 
   #finishSpawn(peer: ServerPeer, id: EntityId, time: TimelineTime, nowMs: number): void {
@@ -163,6 +177,8 @@ export class ServerWrites {
     peer.pendingSpawns.delete(id);
     peer.freeIds.delete(id);
     state.world.spawn(id, peer.peer, this.#tick);
+    // Only a spawn changes the counts while spawns are looked at.
+    this.#counted?.clear();
     for (const [i, c] of pending.components.entries()) {
       const received = this.#received[c]!;
       const held = this.#held[c]!;

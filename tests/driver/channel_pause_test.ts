@@ -5,6 +5,7 @@ import { Gate } from "../../permissions/gate.ts";
 import { encodePieceHeader, encodePreamble } from "../../protocol/channel_frames.ts";
 import type { ToEngine } from "../../protocol/engine_messages.ts";
 import {
+  CHANNEL_JOIN_BYTES,
   CHANNEL_WINDOW_BYTES,
   MAX_CHANNEL_OPENS_PER_S,
   MAX_INTAKE_BYTES,
@@ -320,4 +321,61 @@ Deno.test("ChannelRouter keeps little of what peers said before they left, howev
   one.router.handlePeerGone(7);
   const count = one.draw().filter(({ kind }) => kind === "channelData").length;
   assert(count > 100 && count <= MAX_PARTING_COST / STREAM_MESSAGE_COST + 1, `${count}`);
+});
+
+Deno.test("ChannelRouter looks at one of a peer's streams, and no further, when that uses up what the peer may bring", () => {
+  let left = Infinity;
+  let spent = 0;
+  const channels = GRANTS.channels.map((one) => ({ ...one, maxBytes: 1_000_000 }));
+  const { router, open, draw } = bench((_peer, cost) => {
+    left -= cost;
+    spent += cost;
+    return left > 0;
+  }, { ...GRANTS, channels });
+  const ids = GRANTS.channels.find(({ mode, namespace }) => mode === "reliable" && namespace)!;
+  // Each brings one long message in pieces of one byte, which cost most.
+  const pieces = new Uint8Array(30_000);
+  const piece = joinBytes(encodePieceHeader(1, false), Uint8Array.of(7));
+  for (let at = 0; at + piece.length <= pieces.length; at += piece.length) pieces.set(piece, at);
+  const streams = Array.from({ length: ids.maxOpen }, (_, i) => {
+    return open(encodePreamble(ids.id, ids.name.replace("*", `n${i}`)));
+  });
+  assert(streams.length >= 3, "several streams");
+  draw();
+  for (const stream of streams) stream.handler.handleData(pieces.slice());
+  spent = 0;
+  left = 1;
+  draw();
+  // One look at one stream, and what passes before it is clear that nothing is left.
+  const look = CHANNEL_JOIN_BYTES * (1 + STREAM_PIECE_COST / piece.length) + STREAM_MESSAGE_COST;
+  assert(spent > look / 2 && spent <= look, `${spent} of ${look}`);
+  for (let tick = 0; tick < 5; tick++) {
+    spent = 0;
+    left = 1;
+    router.handlePeerReadable(7);
+    draw();
+    assert(spent <= look, `${spent} of ${look}`);
+  }
+});
+
+Deno.test("ChannelRouter forgets a stream that had ended when its engine closes the channel, however often", () => {
+  const channels = GRANTS.channels.map((one) => ({ ...one, maxBytes: 1_000_000, rateHz: 1_000 }));
+  const { router, clock, open, draw } = bench(undefined, { ...GRANTS, channels });
+  for (let round = 0; round < 3 * MAX_OPEN_CHANNELS; round++) {
+    clock.nowMs += 1_000;
+    const stream = open(encodePreamble(CHAT.id, ""));
+    const [opened] = draw().filter(({ kind }) => kind === "channelOpen");
+    assert(opened?.kind === "channelOpen", `round ${round}: ${Deno.inspect(stream)}`);
+    // The window is used up, and the end has come behind what waits.
+    for (let i = 0; i < 5; i++) {
+      stream.handler.handleData(whole(60_000));
+      draw();
+    }
+    stream.handler.handleData(whole(10));
+    stream.handler.handleEnd();
+    const { channel } = opened;
+    router.handleEngineCredit({ kind: "channelCredit", channel, bytes: 100_000 });
+    router.handleEngineClose({ kind: "channelClose", channel, reason: "" });
+    draw();
+  }
 });

@@ -202,8 +202,14 @@ for (const closer of ["server", "client"] as const) {
     const server = new Program(`
       const { address } = listenQuic({ host: "127.0.0.1", port: 0, cert, key, onConnection(connection) {
         let streams = 0;
-        // What a peer has ended itself the runtime keeps until it collects.
-        const handleClosed = () => "${closer}" === "client" && setTimeout(promptCollection, 100);
+        // What a peer has ended itself the runtime keeps until it collects: once to find what is over, once to free what that held.
+        const handleClosed = async () => {
+          for (let i = 0; i < 3 && "${closer}" === "client"; i++) {
+            await new Promise((resolve) => setTimeout(resolve, 150));
+            promptCollection();
+          }
+          console.log("over");
+        };
         connection.start({ ...IGNORED, handleClosed, handleStream(stream) {
           stream.pause(true);
           stream.setHandler(QUIET);
@@ -235,6 +241,7 @@ for (const closer of ["server", "client"] as const) {
         await until(() => server.count("stream") === round * (STREAMS + 1), "all are there");
         if (closer === "client") connection.close(0, "");
         await until(() => isOver, "it is over");
+        await until(() => server.count("over") === round, "it is over at the other end, too");
         resident.push(await settled(() => server.residentBytes));
       }
       // Freed memory stays with the process, to be used again.
