@@ -8,7 +8,8 @@ import { grown, grownCapacity } from "../replication/grow.ts";
 const NONE = new Uint32Array(0);
 
 /**
- * The peer that wrote to a component last, 0 for the server's engine, and the fields that it has written without anybody else between.
+ * The peer that wrote to a component last, or 0 where the server's engine added it and no peer has written since, and the fields that this
+ * peer has written. What the engine writes to a component that is there is not noted: the peer goes on knowing of it.
  *
  * A peer that may not read hears nothing: its headers tell of such a component only what it did itself, and in such a field it has a neutral
  * value until it has written another one. Whoever adds a component is noted anew, so that an entry counts for as long as the entity has it.
@@ -49,12 +50,12 @@ export class WriterTable {
     this.noteAdded(id, c, peer, fields | this.fieldsOf(id, c, peer));
   }
 
-  /** Whether `peer` was the last. */
+  /** Whether `peer` was the last to add it, or of all peers to write to it. */
   isBy(id: EntityId, c: number, peer: number): boolean {
     return (this.#peers[c]![entitySlot(id)] ?? 0) === peer;
   }
 
-  /** Fields that `peer` has written, none when somebody else was the last. */
+  /** Fields that `peer` has written, none when another peer was the last, or the engine has added it since. */
   fieldsOf(id: EntityId, c: number, peer: number): number {
     return this.isBy(id, c, peer) ? this.#fields[c]![entitySlot(id)] ?? 0 : 0;
   }
