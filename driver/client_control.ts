@@ -33,6 +33,7 @@ export function handleControl(parts: ControlParts, message: ControlMessage, nowM
         state.push({ kind: "peerJoin", peer, roleId, resumed: false });
       }
       for (const peer of message.leaves) {
+        signals.forgetPeer(peer);
         state.push({ kind: "peerLeave", peer, reason: "left" });
       }
       return;

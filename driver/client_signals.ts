@@ -136,6 +136,13 @@ export class ClientSignals {
     if (dropped > 0) counters.add("event.droppedRole", dropped);
   }
 
+  /** A peer is gone for good: its events that wait go no further, as nobody is spoken for under its id. */
+  forgetPeer(peer: number): void {
+    const { counters, outbox } = this.#state;
+    const dropped = this.#waiting.discard(({ from }) => from === peer) + outbox.forgetPeer(peer);
+    if (dropped > 0) counters.add("event.droppedLeft", dropped);
+  }
+
   /** Passes on what need not wait any more. */
   deliver(nowMs: number): void {
     const { handles, outbox, counters, joined } = this.#state;

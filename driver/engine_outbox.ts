@@ -172,6 +172,11 @@ export class EngineOutbox {
     if (!this.#afterState.push(from, message)) this.#counters.add("engine.messagesDropped");
   }
 
+  /** A peer is gone for good: what it caused and what waits for state goes no further; returns how many messages. */
+  forgetPeer(peer: number): number {
+    return this.#afterState.discard(peer);
+  }
+
   /**
    * Queues a voice frame. When too many wait, the oldest of the peer that has most of them is dropped and counted.
    *

@@ -52,6 +52,21 @@ export class FairQueue<T> {
     return entry.item;
   }
 
+  /** Drops all entries of a source; returns how many. */
+  discard(source: number): number {
+    const count = this.#counts.get(source) ?? 0;
+    if (count === 0) return 0;
+    this.#counts.delete(source);
+    let kept = 0;
+    for (const entry of this.#entries) {
+      if (entry.source === source) continue;
+      this.#entries[kept] = entry;
+      kept += 1;
+    }
+    this.#entries.length = kept;
+    return count;
+  }
+
   #uncount(source: number): void {
     const count = this.#counts.get(source)! - 1;
     if (count === 0) this.#counts.delete(source);

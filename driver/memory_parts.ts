@@ -34,7 +34,6 @@ import {
   MAX_PARTING_BYTES,
   MAX_PARTING_MESSAGES,
   MAX_PENDING_DENIALS,
-  MAX_PENDING_SPAWNS,
   MAX_PIECE_TRANSFERS,
   MAX_PLAIN_CHANNELS,
   MAX_QUEUED_MESSAGES,
@@ -266,7 +265,7 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
   );
 
   const voice = grants.voice.maxFrameBytes + OBJECT_BYTES;
-  const spawns = Math.min(MAX_PENDING_SPAWNS, grants.maxEntitiesPerPeer);
+  const spawns = Math.min(MAX_ENTITY_BLOCK, grants.maxEntitiesPerPeer);
   heap = peers * (spawns * 2 * OBJECT_BYTES + MAX_WATCHED_GAPS * 2 * OBJECT_BYTES +
     MAX_QUEUED_VOICE_FRAMES * OBJECT_BYTES);
   buffer = peers *

@@ -155,6 +155,11 @@ export class ServerEvents {
   #relay({ index, value, from, to, time }: Relay, nowMs: number): void {
     const state = this.#state;
     const grant = state.grants.events[index]!;
+    if (from !== SERVER_PEER && !state.hasPlace(from)) {
+      // Everyone has been told that it left.
+      state.counters.add("event.droppedLeft");
+      return;
+    }
     for (const peer of state.peers.values()) {
       if (peer.peer === from || (to !== ALL_PEERS && to !== peer.peer)) continue;
       const decision = state.gate.decideEvent({

@@ -68,6 +68,7 @@ export class ServerPeer implements ChannelPeer {
   readonly events: EventQueue<PendingEvent>;
   /** Ids handed to the peer and not used by it yet. */
   readonly freeIds: Set<EntityId>;
+  /** Spawns under free ids, which bound them, that wait for their components. */
   readonly pendingSpawns = new Map<EntityId, PendingSpawn>();
   /** Event rates, one limiter an event type. */
   readonly eventLimits: RateLimiter[];

@@ -96,6 +96,7 @@ export class ServerPlaces {
   /** Removes a peer for good, with this code in the log and these words for the engine. */
   remove(peer: ServerPeer, code: number, reason: string, nowMs: number): void {
     if (this.#state.peers.get(peer.peer) === peer) this.#detach(peer);
+    this.#state.counters.add("event.droppedLeft", peer.events.size);
     this.#forget(peer.peer, peer.freeIds, code, reason, nowMs);
   }
 
@@ -125,6 +126,8 @@ export class ServerPlaces {
       other.tell({ kind: "roster", joins: [], leaves: [peerId] });
     }
     state.log.write(LogCode.PeerLeft, nowMs, peerId, code);
+    // After this nobody is spoken for under its id: the next one to have it is another.
+    state.counters.add("event.droppedLeft", state.outbox.forgetPeer(peerId));
     state.push({ kind: "peerLeave", peer: peerId, reason });
   }
 

@@ -4,8 +4,8 @@
 import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
 import {
   CHECK_SILENCE_S,
-  MAX_PENDING_SPAWNS,
   SPAWN_COUNT_WAIT_MS,
+  SPAWN_LOOKS_PER_TICK,
   SPAWN_WAIT_MS,
 } from "../protocol/limits.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
@@ -120,9 +120,7 @@ export class ServerWrites {
     if (rule !== undefined && rule !== Rule.SpawnCount) {
       return this.#refuseSpawn(peer, rule, id, nowMs);
     }
-    if (known === undefined && peer.pendingSpawns.size >= MAX_PENDING_SPAWNS) {
-      return this.#refuseSpawn(peer, Rule.SpawnCount, id, nowMs);
-    }
+    // No more can wait than there are ids in its hand.
     peer.pendingSpawns.set(id, {
       components: [...entry.visible],
       expiresMs: known?.expiresMs ?? nowMs + SPAWN_WAIT_MS,
@@ -142,11 +140,22 @@ export class ServerWrites {
     return decision.allowed ? undefined : decision.rule;
   }
 
-  /** Spawns every pending entity whose declared components have all arrived, and gives up those that wait too long. */
+  /** Looks at spawns that wait, a share of them where they are many: spawns what has all arrived, and gives up what waits too long. */
   finishSpawns(peer: ServerPeer, time: TimelineTime, nowMs: number): void {
     if (peer.pendingSpawns.size === 0) return;
     this.#counted = new Map();
-    for (const id of peer.pendingSpawns.keys()) this.#finishSpawn(peer, id, time, nowMs);
+    const { pendingSpawns } = peer;
+    const isShare = pendingSpawns.size > SPAWN_LOOKS_PER_TICK;
+    let looks = 0;
+    for (const [id, pending] of pendingSpawns) {
+      if (looks >= SPAWN_LOOKS_PER_TICK) break;
+      looks += 1;
+      this.#finishSpawn(peer, id, time, nowMs);
+      if (!isShare || pendingSpawns.get(id) !== pending) continue;
+      // To the end of the line: the others have their turn first.
+      pendingSpawns.delete(id);
+      pendingSpawns.set(id, pending);
+    }
     this.#counted = undefined;
   }
 

@@ -506,8 +506,8 @@ export const MAX_LOOSE_MESSAGES = 256;
 export const MAX_OVER_BUDGET_MS = 1_000;
 /** Bytes that a builder keeps free for the header: 11 with one run acknowledged, never over 42. */
 export const DATAGRAM_HEADER_BYTES = 42;
-/** Spawns of one peer that may wait for their components: an inventory poured out at once. All are looked at in every tick. */
-export const MAX_PENDING_SPAWNS = 512;
+/** Spawns of one peer that wait for their components and are looked at in one tick; as many as it has ids may wait, and take turns. */
+export const SPAWN_LOOKS_PER_TICK = 512;
 /** Time, ms, after the server overrode an owner's value in which that owner's engine may have written without knowing: it stood still. */
 export const OVERRIDE_ECHO_MS = 1_000;
 /** How far behind the server's time, ms, a sample time of an owner's write may lie: a bad path's delay; older ones count as this old. */

@@ -1,10 +1,16 @@
 // Writes that cross a change of the server's engine on a long way: refused, told, and nobody's offence. And entities poured out at once.
 
 import { assert, assertEquals } from "@std/assert";
-import { CROSSING_MS } from "../../protocol/limits.ts";
+import {
+  CROSSING_MS,
+  SPAWN_COUNT_WAIT_MS,
+  SPAWN_LOOKS_PER_TICK,
+  SPAWN_WAIT_MS,
+} from "../../protocol/limits.ts";
+import { createValue } from "../../replication/value.ts";
 import { driverGrants } from "../support/driver_world.ts";
 import { Pair } from "../support/pair.ts";
-import { goneHeaders, RawPeer } from "../support/raw_peer.ts";
+import { aliveHeaders, ForgedState, goneHeaders, RawPeer } from "../support/raw_peer.ts";
 
 const CARD = {
   id: 1,
@@ -145,3 +151,100 @@ for (const lossRate of [0, 0.05]) {
     assertEquals(client.engine.spawn({ Card: {} }), 0, "one more is one too many");
   });
 }
+
+Deno.test("ServerCore lets as many spawns wait for large values as a peer has ids for, and takes all", () => {
+  const most = SPAWN_LOOKS_PER_TICK + 88;
+  const note = { ...CARD, fields: { text: { type: "bytes", maxBytes: 1_200 } } };
+  const grants = driverGrants({
+    components: [{ ...note, spawn: { roles: ["player"], maxPerPeer: most } }],
+    voice: undefined,
+    maxEntities: 2_048,
+    maxEntitiesPerPeer: most,
+  }, { limits: { peerBytesPerSecond: 1_000_000 } });
+  const conditions = { latencyMs: 20, lossRate: 0.02 };
+  const pair = new Pair({ grants, seed: 6, clients: 1, conditions }).start().joinAll();
+  const client = pair.clients[0]!;
+  const refused: unknown[] = [];
+  client.engine.onSpawnRefused = (handle, rule) => refused.push([handle, rule]);
+  for (let i = 0; i < most; i++) {
+    assert(client.engine.spawn({ Card: { text: new Uint8Array(1_200).fill(i) } }) !== 0);
+  }
+  let waited = 0;
+  for (let i = 0; i < 600 && pair.server.world.size < most - refused.length; i++) {
+    client.engine.flush();
+    pair.run(50);
+    waited = Math.max(waited, pair.server.core.usage.spawns);
+  }
+  assertEquals(refused, []);
+  assertEquals(pair.server.world.size, most);
+  assert(waited > SPAWN_LOOKS_PER_TICK, `only ${waited} waited at once`);
+});
+
+Deno.test("ServerCore lets no more spawns wait than a peer has ids, and gives up all that stay without their values", () => {
+  const most = SPAWN_LOOKS_PER_TICK + 88;
+  const pair = new Pair({ grants: grantsFor(most), seed: 7, clients: 0 }).start();
+  pair.run(200);
+  const raw = new RawPeer(pair).join();
+  const { grantEpoch, peer, entityIds } = raw.accepted!;
+  assertEquals(entityIds.length, most);
+  const listed = { grants: pair.grants, components: [0] };
+  const last = entityIds.at(-1)!;
+  const ids = [...entityIds, last + 1, last + 2, last + 3];
+  const announce = () => {
+    for (let i = 0; i < ids.length; i += 40) {
+      const some = ids.slice(i, i + 40);
+      raw.send(raw.datagram({ snapshot: aliveHeaders(grantEpoch, some, peer, listed) }));
+      pair.run(20);
+    }
+  };
+  announce();
+  announce();
+  const { usage } = pair.server.core;
+  assertEquals(usage.spawns, most);
+  const strangers = new Set(raw.of("spawnRefused").map(({ id }) => id));
+  assertEquals([...strangers], ids.slice(most));
+  for (let ms = 0; ms < SPAWN_WAIT_MS + 200; ms += 500) {
+    raw.send(raw.datagram({}));
+    pair.run(500);
+  }
+  assertEquals(pair.server.core.usage.spawns, 0);
+  assertEquals(raw.closed, undefined);
+  assertEquals(new Set(raw.of("spawnRefused").map(({ id }) => id)).size, ids.length);
+});
+
+Deno.test("ServerCore looks at every spawn in its turn, however many others wait before it", () => {
+  const most = SPAWN_LOOKS_PER_TICK + 88;
+  const grants = driverGrants({
+    components: [
+      { ...CARD, spawn: { roles: ["player"], maxPerPeer: most } },
+      { ...CARD, id: 2, name: "Crown", spawn: { roles: ["player"], maxPerPeer: 1 } },
+    ],
+    voice: undefined,
+    maxEntities: 2_048,
+    maxEntitiesPerPeer: most,
+  });
+  const pair = new Pair({ grants, seed: 8, clients: 0 }).start();
+  pair.run(200);
+  const raw = new RawPeer(pair).join();
+  const { grantEpoch, peer, entityIds } = raw.accepted!;
+  const listed = { grants, components: [0] };
+  const [first, second, ...others] = entityIds;
+  for (let i = 0; i < others.length; i += 40) {
+    const some = others.slice(i, i + 40);
+    raw.send(raw.datagram({ snapshot: aliveHeaders(grantEpoch, some, peer, listed) }));
+    pair.run(20);
+  }
+  // Whole both, of which one is one too many until its time is over.
+  const forged = new ForgedState(raw);
+  for (const id of [first!, second!]) {
+    forged.world.spawn(id, peer, forged.tick);
+    forged.world.addComponent(id, 1, createValue(grants.components[1]!), forged.tick, 0);
+  }
+  forged.send(SPAWN_COUNT_WAIT_MS / 2);
+  const { core } = pair.server;
+  assertEquals(core.world.isAlive(first!), true);
+  assertEquals(core.usage.spawns, others.length + 1);
+  pair.run(SPAWN_COUNT_WAIT_MS);
+  assertEquals(raw.of("spawnRefused").map(({ id }) => id), [second]);
+  assertEquals(core.usage.spawns, others.length);
+});

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertGreater } from "@std/assert";
 import type { DenialReport } from "../../protocol/engine_messages.ts";
 import { ALL_PEERS } from "../../protocol/engine_messages.ts";
 import { STREAM_STALL_MS } from "../../protocol/limits.ts";
+import { SUBTICKS } from "../../protocol/timeline_units.ts";
 import { Writer } from "../../protocol/writer.ts";
 import type { Grants } from "../../permissions/grants.ts";
 import { FieldCodec } from "../../replication/field_codec.ts";
@@ -9,6 +10,7 @@ import { RowWriter } from "../../replication/row_codec.ts";
 import { createValue } from "../../replication/value.ts";
 import type { EventInfo } from "../../engine/link_events.ts";
 import { type ComponentValues, quantiseValues } from "../../engine/values.ts";
+import type { DriverCore } from "../../driver/core.ts";
 import { avatarAt, driverGrants, poseAt } from "../support/driver_world.ts";
 import { Pair, type PairNode } from "../support/pair.ts";
 import { RawPeer } from "../support/raw_peer.ts";
@@ -530,6 +532,76 @@ Deno.test("ServerCore refuses a peer's event at once after its role was taken aw
   pair.run(600);
   assertEquals(heard.flat(), []);
   assertEquals(told, [`driver role event 1 p${peer.accepted!.peer} x1`]);
+});
+
+/** The engine's socket takes nothing more of a driver; the result ends that. */
+function clog(core: DriverCore): () => void {
+  const tell = core.handleEngineWritable.bind(core);
+  core.handleEngineWritable = () => tell(false);
+  return () => {
+    core.handleEngineWritable = tell;
+  };
+}
+
+/** What a node's engine hears: events, and who left, in order. */
+function heardInOrder(node: Node): string[] {
+  const heard: string[] = [];
+  node.engine.onEvent = (_name, values, info) => heard.push(`${values.count} of ${info.from}`);
+  node.engine.onPlayerLeave = (peer) => heard.push(`${peer} left`);
+  return heard;
+}
+
+Deno.test("an event that waits for a slow engine goes no further when its sender has left, and is no denial", () => {
+  const { pair } = room(13, 2);
+  const [a, b] = pair.clients;
+  const nodes = [pair.server, b!];
+  const heard = nodes.map(heardInOrder);
+  const told = nodes.map(denialsOf);
+  const peer = a!.engine.peer!;
+  a!.engine.sendEvent("Wave", { count: 1 });
+  settle(pair);
+  const free = nodes.map(({ core }) => clog(core));
+  a!.engine.sendEvent("Wave", { count: 2 });
+  b!.engine.sendEvent("Wave", { count: 3 });
+  settle(pair);
+  a!.engine.close();
+  pair.run(500);
+  for (const one of free) one();
+  settle(pair, 1_000);
+  const others = `3 of ${b!.engine.peer}`;
+  assertEquals(heard, [[`1 of ${peer}`, `${peer} left`, others], [`1 of ${peer}`, `${peer} left`]]);
+  assertEquals(told, [[], []]);
+  assertEquals(nodes.map(({ core }) => core.counters.get("event.droppedLeft")), [1, 1]);
+});
+
+Deno.test("ServerCore relays no event of a peer that left before the tick, nor one that still waited for its state", () => {
+  const { pair } = room(14, 2);
+  const nodes = [pair.server, ...pair.clients];
+  const peer = new RawPeer(pair).join();
+  pair.run(100);
+  const heard = nodes.map(heardInOrder);
+  const told = nodes.map(denialsOf);
+  const say = (count: number, time: number) =>
+    peer.tell({
+      kind: "event",
+      eventId: 1,
+      from: 0,
+      time,
+      stateTicks: 0,
+      payload: payloadOf(GRANTS, "Wave", [0, count]),
+    });
+  for (let i = 0; i < 3; i++) peer.send(peer.datagram({}));
+  const sentAt = peer.time;
+  pair.run(200);
+  // The state of its moment has come long ago: it is judged good at once. The next one waits.
+  say(1, sentAt - SUBTICKS);
+  say(2, peer.time + SUBTICKS);
+  peer.bye();
+  pair.run(1_000);
+  assertEquals(heard, Array(3).fill([`${peer.accepted!.peer} left`]));
+  assertEquals(told, [[], [], []]);
+  // At the engine's door, at the peers' and in its own queue.
+  assertEquals(pair.server.core.counters.get("event.droppedLeft"), 3);
 });
 
 Deno.test("events from before joining and to nobody cost nothing", () => {

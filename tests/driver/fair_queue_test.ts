@@ -50,6 +50,17 @@ Deno.test("`FairQueue` leaves every source its share, whatever the others push, 
   );
 });
 
+Deno.test("`FairQueue.discard()` takes out all of one source, and gives its share to the others", () => {
+  const queue = new FairQueue<string>(4, "newest");
+  for (const item of ["a1", "b1", "a2", "b2"]) queue.push(item.charCodeAt(0), item);
+  assertEquals(queue.discard("a".charCodeAt(0)), 2);
+  assertEquals([queue.discard("a".charCodeAt(0)), queue.discard("c".charCodeAt(0))], [0, 0]);
+  assertEquals(queue.size, 2);
+  assert(queue.push("b".charCodeAt(0), "b3") && queue.push("a".charCodeAt(0), "a3"));
+  assert(!queue.push("b".charCodeAt(0), "b4"), "the one that has most gives way");
+  assertEquals(drain(queue), ["b1", "b2", "b3", "a3"]);
+});
+
 Deno.test("`FairQueue` forgets sources that have nothing in it", () => {
   const queue = new FairQueue<number>(4, "oldest");
   for (let i = 0; i < 1_000; i++) {

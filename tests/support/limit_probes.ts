@@ -49,7 +49,7 @@ import { manifestWith, type Probe } from "./manifest_limit_probes.ts";
 import { HookedConnection } from "./hooked_connection.ts";
 import { helloOf, LinkBed } from "./fake_driver.ts";
 import { Pair } from "./pair.ts";
-import { aliveHeaders, goneHeaders, RawPeer } from "./raw_peer.ts";
+import { goneHeaders, RawPeer } from "./raw_peer.ts";
 
 const GRANTS: Grants = driverGrants();
 
@@ -282,25 +282,6 @@ export const PROBES: Readonly<Record<string, Probe>> = {
     }
     assertEquals(taken, limits.MAX_QUEUED_MESSAGES);
   },
-  MAX_PENDING_SPAWNS: () => {
-    const most = 2 * limits.MAX_PENDING_SPAWNS;
-    const grants = { ...GRANTS, maxEntitiesPerPeer: most, maxEntities: 2 * most };
-    const pair = new Pair({ grants, seed: 31, clients: 0 });
-    pair.start();
-    pair.run(500);
-    const raw = new RawPeer(pair).join();
-    const badge = grants.components.findIndex(({ name }) => name === "Badge");
-    const listed = { grants, components: [badge] };
-    const { grantEpoch, peer, entityIds } = raw.accepted!;
-    assertEquals(entityIds.length, most);
-    for (const id of entityIds) {
-      // Announced with a component whose value never comes.
-      raw.send(raw.datagram({ snapshot: aliveHeaders(grantEpoch, [id], peer, listed) }));
-      pair.run(50);
-    }
-    assertEquals(pair.server.core.usage.spawns, limits.MAX_PENDING_SPAWNS);
-  },
-
   MAX_RELAYS_PER_TICK: () => {
     const event = { ...GRANTS.events[0]!, fields: [], laneCount: 0, blobCount: 0, rowBytes: 0 };
     const loud = { ...event, rateHz: 1e9, sendRoles: 1 };
