@@ -6,6 +6,7 @@ import type { EntityId } from "../protocol/entity_id.ts";
 import { MAX_SECTION_MISSES, MAX_SECTION_ROUNDS } from "../protocol/limits.ts";
 import type { Writer } from "../protocol/writer.ts";
 import type { Grants } from "../permissions/grants.ts";
+import type { MotionTables } from "./coding/motion_model.ts";
 import { EntityPlanner, Planned } from "./entity_planner.ts";
 import type { InterestResult } from "./interest.ts";
 import type { LinkDirection, LinkPeer } from "./link_rights.ts";
@@ -36,6 +37,8 @@ export interface SnapshotSenderOptions extends LinkPeer {
   readonly peer: number;
   /** `down`: from the server to the client what it may see; `up`: from the client what it owns and may write. */
   readonly direction: LinkDirection;
+  /** What motion is foretold from; both ends have the same. Left out: what the driver ships. */
+  readonly tables?: MotionTables;
 }
 
 /**
@@ -68,7 +71,7 @@ export class SnapshotSender {
     this.#direction = direction;
     this.#view = new PeerView(options, (track) => places.releaseAll(track));
     const mayName = direction === "down" ? (id: EntityId) => this.#view.isShown(id) : undefined;
-    this.#encoder = new ValueEncoder(grants, world, mayName);
+    this.#encoder = new ValueEncoder(grants, world, mayName, options.tables);
     this.#builder = new SectionBuilder(sectionWidths(grants), direction);
     this.#acks = new TrackAcks(this.#log, places, historyTicksOf(grants));
     this.#planner = new EntityPlanner(
