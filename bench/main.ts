@@ -3,6 +3,7 @@
 
 import { type CommandSpec, type Options, parseArguments } from "../driver/arguments.ts";
 import { CommandError, ExitCode } from "../driver/exit_codes.ts";
+import { AVATARS_OPTIONS, runAvatarsBench } from "./avatars.ts";
 import { FANOUT_OPTIONS, runFanout } from "./fanout.ts";
 import { FLOOD_OPTIONS, runFlood } from "./flood.ts";
 import { GATE_OPTIONS, runGate } from "./gate.ts";
@@ -14,6 +15,15 @@ type Body = (options: Options, print: (line: string) => void) => Promise<void>;
 
 /** Every benchmark, in the order the help lists them. */
 const BENCHMARKS: readonly (CommandSpec & { readonly body: Body })[] = [
+  {
+    name: "avatars",
+    summary: "bytes and time an avatar, recorded people, the product's codec",
+    details:
+      "One process: the server's sender and a client's receiver, tables without the person measured.",
+    options: AVATARS_OPTIONS,
+    examples: ["avatars", "avatars --n 20 --ticks 60"],
+    body: runAvatarsBench,
+  },
   {
     name: "fanout",
     summary: "one server driver, N clients with an avatar each, everyone sees everyone",

@@ -42,6 +42,10 @@ export const MAX_STEPS_FROM_ZERO = 4_194_304;
 export const MIN_QUAT_BITS = 4;
 /** Most bits of a quaternion component: 16 is below what a float's rotation means. */
 export const MAX_QUAT_BITS = 16;
+/** Smallest error in degrees that a quat's lattice may be declared to have: its lanes then take 14 bits, and float32 still tells its points apart. */
+export const MIN_QUAT_PRECISION = 0.02;
+/** Largest such error in degrees: coarser ones are seen as jumps, and a lattice of so few points saves nothing. */
+export const MAX_QUAT_PRECISION = 5;
 /** Interest radius and voice range, metres: beyond this "everywhere" is meant. */
 export const MAX_INTEREST_RADIUS = 1_000_000;
 /** Shortest time, ms, that replaced values are kept: half a second of a bad link's round trips. */

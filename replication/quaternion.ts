@@ -1,7 +1,8 @@
 // Unit quaternions as lanes: on a lattice of equal angles (`rotation_lattice.ts`) where a precision is declared, else as "smallest three": which of the four is largest, and the other three as integers. Canonical and idempotent: a
 // quaternion and its negative give the same lanes, and lanes taken out (as float32) and in again stay what they are.
 
-import { isOnLattice, latticeCentre, packLattice, unpackLattice } from "./rotation_lattice.ts";
+import { latticeCentre } from "../permissions/layout.ts";
+import { isOnLattice, packLattice, unpackLattice } from "./rotation_lattice.ts";
 
 /** How a quaternion is quantised: a field's declaration. */
 export interface RotationGrid {

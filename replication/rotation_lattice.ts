@@ -1,31 +1,8 @@
 // Unit quaternions on a lattice of equal angles: which of the four is largest, and of the others the angle atan(q / largest) in equal steps.
 // A body-centred cubic lattice (all three numbers even or all odd) needs the fewest points for a largest error. Charts for prediction, too.
 
-import { bitsFor } from "./gamma.ts";
+import { latticeCentre, latticeStep } from "../permissions/layout.ts";
 import { portableAtan, portableTan } from "./coding/portable_math.ts";
-
-const RADIANS = Math.PI / 180;
-/**
- * Steps of a lane for a largest error of one radian of rotation. No point lies further than sqrt(5)/4 of a cell from the lattice, a cell is
- * two steps, a rotation turns by twice its quaternion's angle; 0.984 pays for where the angles bend.
- */
-const STEP = 0.984 / 2 / (Math.sqrt(5) / 4) / 2;
-const QUARTER = Math.PI / 4;
-
-/** Radians of a quaternion's angle in one step of a lane, for a largest error of `degrees`. */
-export function latticeStep(degrees: number): number {
-  return degrees * RADIANS * STEP;
-}
-
-/** The lane that stands for 0: even, and above the largest angle by more than rounding goes. Lanes are 0 to twice that. */
-export function latticeCentre(degrees: number): number {
-  return 2 * Math.ceil((QUARTER / latticeStep(degrees) + 1) / 2);
-}
-
-/** Bits of one lane. */
-export function latticeBits(degrees: number): number {
-  return bitsFor(2 * latticeCentre(degrees));
-}
 
 /** Quantises x, y, z, w in `q` (any positive length) into four lanes. */
 export function packLattice(

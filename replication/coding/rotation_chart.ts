@@ -1,7 +1,7 @@
 // Lanes of a rotation as they would be if another component were its largest: so that earlier versions can be compared with a new one
 // whose largest has changed. Real numbers, not rounded; in arithmetic that all machines share.
 
-import { latticeCentre, latticeStep } from "../rotation_lattice.ts";
+import { latticeCentre, latticeStep } from "../../permissions/layout.ts";
 import type { RotationGrid } from "../quaternion.ts";
 import { portableAtan, portableTan } from "./portable_math.ts";
 
