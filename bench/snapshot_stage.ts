@@ -17,9 +17,9 @@ import type { World } from "../replication/world.ts";
 export const UDP_BYTES = 28;
 /** A QUIC packet around one datagram frame: flags and connection id 9, packet number 2, frame type and length 3, tag 16. */
 export const QUIC_BYTES = 30;
-/** Our datagram's header with one run of acknowledgements, and the section's frame. */
-export const DATAGRAM_BYTES = 11 + 2;
-/** All that a packet has beside the section's body. */
+/** Our datagram's header with one run of acknowledgements, the section's frame and its grant epoch. */
+export const DATAGRAM_BYTES = 11 + 2 + 1;
+/** All that a packet has beside entities and values. */
 export const PACKET_BYTES = UDP_BYTES + QUIC_BYTES + DATAGRAM_BYTES;
 /** The client's peer id. */
 const PEER = 1;
@@ -95,7 +95,7 @@ export class SnapshotStage {
     const from = performance.now();
     const bodies: Sent[] = [];
     this.#sender.updateView(tick, candidates);
-    const maxBits = (MIN_DATAGRAM_BYTES - DATAGRAM_BYTES) * 8;
+    const maxBits = (MIN_DATAGRAM_BYTES - DATAGRAM_BYTES + 1) * 8;
     for (;;) {
       const writer = this.#writer;
       writer.clear();

@@ -311,7 +311,7 @@ export class SectionBuilder {
     writer.bits(item.age, this.#widths.age);
     writer.bool(item.before !== 0);
     if (item.before !== 0) {
-      writeGamma(writer, item.unit);
+      writeShort(writer, item.unit);
       writer.bits(item.before, BEFORE_BITS);
     }
     this.#previousAge = item.age;

@@ -323,7 +323,7 @@ export class SectionParser {
       let unit = 0;
       let before = 0;
       if (reader.bool()) {
-        unit = readGamma(reader);
+        unit = readShort(reader);
         before = reader.bits(BEFORE_BITS);
         if (before === 0) reader.fail(Fault.NonCanonical);
         if (age + unit * bitsFor(before) > this.#widths.historyTicks) reader.fail(Fault.OutOfRange);
