@@ -8,6 +8,7 @@ import { FANOUT_OPTIONS, runFanout } from "./fanout.ts";
 import { FLOOD_OPTIONS, runFlood } from "./flood.ts";
 import { GATE_OPTIONS, runGate } from "./gate.ts";
 import { HANDSHAKE_OPTIONS, runHandshake } from "./handshake.ts";
+import { OBJECTS_OPTIONS, runObjectsBench } from "./objects.ts";
 
 const PROGRAM = "deno task bench --";
 
@@ -58,6 +59,15 @@ const BENCHMARKS: readonly (CommandSpec & { readonly body: Body })[] = [
     options: HANDSHAKE_OPTIONS,
     examples: ["handshake", "handshake --n 1000"],
     body: runHandshake,
+  },
+  {
+    name: "objects",
+    summary: "kB/s of 500 objects in three motions, beside what others send",
+    details:
+      "One process: the server's sender and a client's receiver, baselines 100 ms old, 0 and 5 % lost.",
+    options: OBJECTS_OPTIONS,
+    examples: ["objects", "objects --seconds 10"],
+    body: runObjectsBench,
   },
 ];
 

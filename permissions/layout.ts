@@ -73,8 +73,8 @@ export function stepsOf(field: Pick<FieldGrant, "min" | "max" | "precision">): n
   return Math.round((field.max - field.min) / field.precision);
 }
 
-/** A cell's corner lies sqrt(5)/4 of the cell from the lattice; a cell is two steps, a rotation turns twice its quaternion's angle. */
-const LATTICE_STEP = 1 / 2 / (Math.sqrt(5) / 4) / 2;
+/** A cell's corner lies sqrt(5)/4 of the cell from the lattice; a cell is two steps, a rotation turns twice its quaternion's angle, and angles bend less than they spread. */
+const LATTICE_STEP = 1.005 / 2 / (Math.sqrt(5) / 4) / 2;
 
 /** Radians of a quaternion's angle in one step of a lane of the equal-angle lattice, for a largest error of `degrees` of rotation. */
 export function latticeStep(degrees: number): number {

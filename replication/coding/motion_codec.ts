@@ -20,9 +20,10 @@ import {
 import { type LaneCoder, LaneReader, LaneWriter } from "./residual_coder.ts";
 import { RotationChart } from "./rotation_chart.ts";
 
-/** Chances of "unchanged" on the coder's scale: of a vector that moved last time, of one that rested, of any other field. */
-const UNCHANGED_MOVING = 300;
-const UNCHANGED_RESTING = 49_152;
+/** Chances of "unchanged" on the coder's scale: of a vector that moved last time, that paused, that rested throughout, of any other field. */
+const UNCHANGED_MOVING = 100;
+const UNCHANGED_PAUSED = 49_152;
+const UNCHANGED_RESTING = 64_880;
 const UNCHANGED_OTHER = 60_000;
 /** Chance that a rotation's largest component is the same as before. */
 const SAME_LARGEST = 64_880;
@@ -164,9 +165,7 @@ export class MotionCodec {
       else {
         const chance = vector === undefined
           ? UNCHANGED_OTHER
-          : isMoving(references, vector.field)
-          ? UNCHANGED_MOVING
-          : UNCHANGED_RESTING;
+          : chanceOfRest(references, vector.field);
         is = coder.flag(is, chance);
       }
       if (is === 0) continue;
@@ -250,16 +249,20 @@ function vectorOf(field: FieldGrant): Vector | undefined {
   };
 }
 
-/** Whether the baseline differs from the newest version named before it. */
-function isMoving(references: References, field: FieldGrant): boolean {
+/** How likely a vector is to stay as it is, by which of the named versions differ from the baseline. */
+function chanceOfRest(references: References, field: FieldGrant): number {
   const { lanes, at } = references;
-  let i = 1;
-  while (i < VERSIONS && at[i]! < 0) i += 1;
-  if (i === VERSIONS) return true;
   const a = at[0]! + field.laneOffset;
-  const b = at[i]! + field.laneOffset;
-  for (let k = 0; k < field.lanes; k++) if (lanes[a + k] !== lanes[b + k]) return true;
-  return false;
+  let isNewest = true;
+  for (let i = 1; i < VERSIONS; i++) {
+    if (at[i]! < 0) continue;
+    const b = at[i]! + field.laneOffset;
+    for (let k = 0; k < field.lanes; k++) {
+      if (lanes[a + k] !== lanes[b + k]) return isNewest ? UNCHANGED_MOVING : UNCHANGED_PAUSED;
+    }
+    isNewest = false;
+  }
+  return UNCHANGED_RESTING;
 }
 
 /** Loads the versions of a position or real. */

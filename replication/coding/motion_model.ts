@@ -21,6 +21,9 @@ const ROW = SCALES + PREDICTORS * WEIGHTS;
 /** What is trained to a length of time wins over formulas unless its errors were 2.5 times as large. */
 const TRAINED_FACTOR = 0.4;
 
+/** What 16 log2 of the width loses for a lane that did not move in all the history, beside others that did. */
+const AT_REST = 48;
+
 // Places among the weights.
 const OWN_ERROR = 0;
 const OWN_ERROR_BEFORE = 1;
@@ -208,6 +211,10 @@ export class MotionModel {
       else if (mean > limit) mean = limit;
       let scale = base + rows[W + OWN_ERROR]! * log16(errors[E + a]!) +
         rows[W + OWN_ERROR_BEFORE]! * log16(errors[E + 3 + a]!) + rows[W + OWN_STEP]! * log16(s);
+      if (
+        s === 0 && steps[a + 3] === 0 && steps[a + 6] === 0 && steps[a + 9] === 0 &&
+        steps[a + 12] === 0
+      ) scale -= AT_REST;
       if (a === 0) scale += rows[W + FIRST_LANE]!;
       else scale += rows[W + LANES_BEFORE]! * log16(sum / a);
       let value: number;

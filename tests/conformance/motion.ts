@@ -222,6 +222,7 @@ function code(
     m = Math.max(0, Math.min(limit, m));
     let scale = base + w[0]! * lg(own[0]![a]!) + w[1]! * lg(own[1]![a]!) +
       w[4]! * lg(steps[0]![a]!);
+    if (steps.every((d) => d[a] === 0)) scale -= 48;
     if (a === 0) scale += w[7]!;
     else scale += w[6]! * lg(sum / a);
     const odd = lanes.length > 0 ? lanes[0]! % 2 : 0;
@@ -238,7 +239,7 @@ function code(
 
 /** Half of the lattice's lanes, and radians in a step. */
 function lattice(field: Field): { centre: number; step: number } {
-  const step = field.precision * (Math.PI / 180) * (1 / 2 / (Math.sqrt(5) / 4) / 2);
+  const step = field.precision * (Math.PI / 180) * (1.005 / 2 / (Math.sqrt(5) / 4) / 2);
   return { step, centre: 2 * Math.ceil((Math.PI / 4 / step + 1) / 2) };
 }
 
@@ -316,8 +317,10 @@ export function readRun(
     const was = base[i];
     if (was === undefined) return undefined;
     if (count > 1) {
-      const isMoving = was.some((x, k) => x !== newest[i]![k]);
-      const chance = !isForetold(field) ? 60_000 : isMoving ? 300 : 49_152;
+      const differs = (version: Value | undefined) =>
+        version !== undefined && was.some((x, k) => x !== version[i]![k]);
+      const still = versions.some(differs) ? 49_152 : 64_880;
+      const chance = !isForetold(field) ? 60_000 : differs(newest) ? 100 : still;
       if (!run.flag(chance)) return undefined;
     }
     if (!isForetold(field)) return true;
