@@ -7,8 +7,9 @@ import { MAX_VERSIONS } from "../protocol/limits.ts";
 import type { EntityId } from "../protocol/entity_id.ts";
 import type { FieldGrant, Grants } from "../permissions/grants.ts";
 import { MAX_BEFORE, References } from "./coding/motion_codec.ts";
-import type { MotionTables } from "./coding/motion_model.ts";
+import { type MotionTables, VERSIONS } from "./coding/motion_model.ts";
 import { FieldCodec } from "./field_codec.ts";
+import type { SharedEncodings } from "./shared_encodings.ts";
 import { type EntityTrack, NEVER, type ValueTrack } from "./tracks.ts";
 import { changedFields, type ComponentValue, createValue } from "./value.ts";
 import { historyTicksOf, type World } from "./world.ts";
@@ -36,6 +37,8 @@ export class ValueEncoder {
   readonly #references: ComponentValue[];
   readonly #history = new References();
   readonly #historyTicks: number;
+  /** Undefined where this link codes with tables of its own. */
+  readonly #shared: SharedEncodings | undefined;
   /** Whether a reference to this entity may be sent; undefined: all may. */
   readonly #mayName: ((id: EntityId) => boolean) | undefined;
 
@@ -47,6 +50,7 @@ export class ValueEncoder {
     tables?: MotionTables,
   ) {
     this.#historyTicks = historyTicksOf(grants);
+    this.#shared = tables === undefined ? world.encodings : undefined;
     this.#grants = grants;
     this.#world = world;
     this.#mayName = mayName;
@@ -127,7 +131,17 @@ export class ValueEncoder {
           const versionTick = again ? track.linkTick : tick;
           if (this.#findHistory(track, row, base, tick, versionTick)) history = this.#history;
         }
+        const shared = this.#shared;
+        if (shared !== undefined && track.mask !== 0) {
+          this.#fillKey(shared, entity.id, track, version, base, history, tick);
+          if (shared.copy(writer)) {
+            this.baseTick = track.baseTick;
+            return true;
+          }
+        }
+        const start = writer.bitLength;
         if (codec.encodeDelta(writer, reference, value, track.mask, history) !== 0) {
+          shared?.keep(writer, start);
           this.baseTick = track.baseTick;
           return true;
         }
@@ -195,6 +209,37 @@ export class ValueEncoder {
     this.unit = unit;
     this.before = before;
     return true;
+  }
+
+  /** All that the bits of a difference depend on: whose value, of which versions, which fields, and how far apart the versions are. */
+  #fillKey(
+    shared: SharedEncodings,
+    id: EntityId,
+    track: ValueTrack,
+    version: number,
+    base: number,
+    history: References | undefined,
+    tick: number,
+  ): void {
+    const store = this.#world.store(track.component);
+    shared.begin(tick);
+    const { key } = shared;
+    key[0] = id;
+    key[1] = track.component;
+    key[2] = track.mask;
+    // Writes tell apart what one tick's version was and what it became.
+    key[3] = store.tick(version);
+    key[4] = store.writes(version);
+    key[5] = store.tick(base);
+    key[6] = this.nulled;
+    key[7] = track.baseNulled;
+    key[8] = history === undefined ? 0 : this.unit;
+    key[9] = history === undefined ? 0 : this.before;
+    key[10] = history === undefined ? 0 : history.distance.lag * this.unit;
+    for (let i = 1; i < VERSIONS; i++) {
+      const at = history === undefined ? -1 : history.at[i]!;
+      key[10 + i] = at < 0 ? -1 : store.tick(at / store.laneCount);
+    }
   }
 
   #differs(id: EntityId, track: ValueTrack): boolean {

@@ -10,6 +10,7 @@ import { EntityTable } from "./entity_table.ts";
 import { grown } from "./grow.ts";
 import { dequantiseField } from "./quantise.ts";
 import { positionFromHistory } from "./position_history.ts";
+import { SharedEncodings } from "./shared_encodings.ts";
 import { HASH_START, hashValue } from "./state_hash.ts";
 import type { ComponentValue } from "./value.ts";
 import { VersionStore } from "./version_store.ts";
@@ -31,6 +32,8 @@ export function historyTicksOf(grants: Grants): number {
 export class World {
   /** The compiled grants. */
   readonly grants: Grants;
+  /** Encoded differences that the links of this world share within a tick. */
+  readonly encodings: SharedEncodings = new SharedEncodings();
   readonly #entities: EntityTable;
   readonly #stores: VersionStore[] = [];
   // By component, then by slot: row in the component's store plus one, 0 where the entity does not have it.

@@ -22,6 +22,8 @@ const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
   MAX_MSGPACK_ITEMS: "tests/protocol/msgpack_check_test.ts",
   MAX_PEER_WAITING_BYTES: "tests/engine/reassembly_test.ts",
   MAX_PENDING_LOGS: "tests/engine/log_reader_test.ts",
+  MAX_SHARED_BYTES: "tests/replication/shared_encodings_test.ts",
+  MAX_SHARED_ENCODINGS: "tests/replication/shared_encodings_test.ts",
   MAX_SLOW_HANDSHAKES: "tests/transport/amplification_test.ts",
   MAX_STREAMS_PER_PEER: "tests/transport/compliance.ts",
   MAX_UNSENT_DATAGRAMS: "tests/transport/quic_test.ts",
