@@ -7,6 +7,8 @@ import { FANOUT_OPTIONS, runFanout } from "./fanout.ts";
 import { FLOOD_OPTIONS, runFlood } from "./flood.ts";
 import { GATE_OPTIONS, runGate } from "./gate.ts";
 import { HANDSHAKE_OPTIONS, runHandshake } from "./handshake.ts";
+import { runScale, SCALE_OPTIONS } from "./scale.ts";
+import { runViews, VIEWS_OPTIONS } from "./views.ts";
 
 const PROGRAM = "deno task bench --";
 
@@ -48,6 +50,23 @@ const BENCHMARKS: readonly (CommandSpec & { readonly body: Body })[] = [
     options: HANDSHAKE_OPTIONS,
     examples: ["handshake", "handshake --n 1000"],
     body: runHandshake,
+  },
+  {
+    name: "scale",
+    summary: "how a tick's cost grows with entities, and with pairs in view",
+    details: "A real server core in one process, no network: a crowd of one density, all moving.",
+    options: SCALE_OPTIONS,
+    examples: ["scale", "scale --entities 1000,10000 --clients 10,100 --ticks 20"],
+    body: runScale,
+  },
+  {
+    name: "views",
+    summary: "what a tick costs when 100 viewers see 100 of 500 moving entities each",
+    details:
+      "A real server core in one process, no network, beside @colyseus/schema with the same work.",
+    options: VIEWS_OPTIONS,
+    examples: ["views", "views --ticks 50"],
+    body: runViews,
   },
 ];
 

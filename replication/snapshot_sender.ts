@@ -16,6 +16,7 @@ import { sectionWidths } from "./section_layout.ts";
 import { SectionLog } from "./section_log.ts";
 import { TrackAcks } from "./track_acks.ts";
 import { ENTITY_TRACK_BYTES, type EntityTrack, NEVER, VALUE_TRACK_BYTES } from "./tracks.ts";
+import { UrgencyLine } from "./urgency_line.ts";
 import { ValueEncoder } from "./value_encoder.ts";
 import { historyTicksOf, type World } from "./world.ts";
 
@@ -58,7 +59,7 @@ export class SnapshotSender {
   readonly #acks: TrackAcks;
   #tick = NEVER;
   /** Entities with something to send in this tick, most urgent first. */
-  readonly #line: EntityTrack[] = [];
+  readonly #line = new UrgencyLine();
 
   /** A sender that has sent nothing. */
   constructor(options: SnapshotSenderOptions) {
@@ -125,7 +126,7 @@ export class SnapshotSender {
     this.grantEpoch = grantEpoch;
     this.#view.setRole(roleIndex);
     // Sections of this tick that are still to come would carry the old masks under the new epoch.
-    this.#line.length = 0;
+    this.#line.clear();
   }
 
   /** Round-trip time in ticks: what is unacknowledged for 1.25 times that and a tick goes out again. */
@@ -185,7 +186,7 @@ export class SnapshotSender {
   writeSection(writer: Writer, maxBits: number, tick: number, sequence: number): boolean {
     assert(tick >= this.#tick, "ticks do not go back");
     if (tick > this.#tick) this.#beginTick(tick);
-    if (this.#line.length === 0) return false;
+    if (this.#line.count === 0) return false;
     const start = writer.bitLength;
     const builder = this.#builder;
     builder.begin(tick);
@@ -222,18 +223,18 @@ export class SnapshotSender {
     planner.tick = tick;
     if (this.#direction === "up") this.#view.updateUp(tick);
     const line = this.#line;
-    line.length = 0;
+    line.clear();
     const { tracks } = this.#view;
     for (let i = 0; i < tracks.length; i++) {
       const track = tracks[i]!;
       const isHeaderDue = planner.isHeaderDue(track);
       if (!planner.refresh(track) && !isHeaderDue) continue;
       const waited = track.sentTick === NEVER ? HEADER_WEIGHT : tick - track.sentTick;
-      track.priority = waited * nearness(track);
-      if (isHeaderDue) track.priority += track.isOwn ? OWN_HEADER_WEIGHT : HEADER_WEIGHT;
-      line.push(track);
+      let urgency = waited * nearness(track);
+      if (isHeaderDue) urgency += track.isOwn ? OWN_HEADER_WEIGHT : HEADER_WEIGHT;
+      line.add(track, urgency);
     }
-    line.sort(byPriority);
+    line.sort();
   }
 
   /** Adds entities in line to the section until it is full (true) or the line is empty (false). */
@@ -244,8 +245,8 @@ export class SnapshotSender {
     let misses = 0;
     let kept = 0;
     let i = 0;
-    for (; i < line.length && misses < MAX_SECTION_MISSES; i++) {
-      const track = line[i]!;
+    for (; i < line.count && misses < MAX_SECTION_MISSES; i++) {
+      const track = line.at(i);
       const planned = this.#planner.add(track, left, sequence);
       if (planned === Planned.Nothing) continue;
       if (planned === Planned.Added) {
@@ -255,12 +256,11 @@ export class SnapshotSender {
         misses += 1;
       }
       // What is still due (it did not fit, or more pieces follow) stays in line before those not yet reached.
-      line[kept] = track;
+      line.keep(i, kept);
       kept += 1;
     }
-    const isFull = kept > 0 || i < line.length;
-    line.copyWithin(kept, i);
-    line.length -= i - kept;
+    const isFull = kept > 0 || i < line.count;
+    line.closeGap(kept, i);
     return isFull;
   }
 }
@@ -268,8 +268,4 @@ export class SnapshotSender {
 function nearness(track: EntityTrack): number {
   if (track.isOwn || track.distanceSquared < NEAR_SQUARED) return 4;
   return track.distanceSquared < MIDDLE_SQUARED ? 2 : 1;
-}
-
-function byPriority(a: EntityTrack, b: EntityTrack): number {
-  return b.priority - a.priority;
 }

@@ -180,8 +180,6 @@ export class EntityTrack {
   sentSequence = NEVER;
   /** The peer has been sent something. */
   wasSent = false;
-  /** Place in the line of the tick. */
-  priority = 0;
 
   #rateTicks: Map<number, number> | undefined;
 

@@ -212,7 +212,9 @@ export class World {
   /** Gives the fields in `mask` the contents of `value` in all versions held of a component, as if there had never been others. */
   blank(id: EntityId, c: number, mask: number, value: ComponentValue): void {
     const row = this.row(id, c);
-    if (row >= 0) this.#stores[c]!.blank(row, this.#component(c).fields, mask, value);
+    if (row < 0) return;
+    this.#stores[c]!.blank(row, this.#component(c).fields, mask, value);
+    this.#entities.touch(entitySlot(id), this.#entities.latestChange);
   }
 
   /** Reads the newest value into `out`; false when the entity does not have the component. Blobs are shared. */
@@ -323,6 +325,11 @@ export class World {
    */
   forEachChanged(tick: number, fn: (slot: number) => void): void {
     this.#entities.forEachChanged(tick, fn);
+  }
+
+  /** Latest tick that `forEachChanged` knows of; 0 before the first change. */
+  get latestChange(): number {
+    return this.#entities.latestChange;
   }
 
   /** Drops history that is too old at `tick`; the work is bounded by the components that changed lately. */
