@@ -3,6 +3,7 @@
 
 import { type CommandSpec, type Options, parseArguments } from "../driver/arguments.ts";
 import { CommandError, ExitCode } from "../driver/exit_codes.ts";
+import { CUBES_OPTIONS, runCubes } from "./cubes.ts";
 import { FANOUT_OPTIONS, runFanout } from "./fanout.ts";
 import { FLOOD_OPTIONS, runFlood } from "./flood.ts";
 import { GATE_OPTIONS, runGate } from "./gate.ts";
@@ -16,6 +17,14 @@ type Body = (options: Options, print: (line: string) => void) => Promise<void>;
 
 /** Every benchmark, in the order the help lists them. */
 const BENCHMARKS: readonly (CommandSpec & { readonly body: Body })[] = [
+  {
+    name: "cubes",
+    summary: "bits of a changed cube in Fiedler's scene, beside the packer of his article",
+    details: "The product's senders and receivers in one process, 901 cubes of a physics engine.",
+    options: CUBES_OPTIONS,
+    examples: ["cubes", "cubes --frames 300 --seed 2"],
+    body: runCubes,
+  },
   {
     name: "fanout",
     summary: "one server driver, N clients with an avatar each, everyone sees everyone",
