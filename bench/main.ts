@@ -3,6 +3,7 @@
 
 import { type CommandSpec, type Options, parseArguments } from "../driver/arguments.ts";
 import { CommandError, ExitCode } from "../driver/exit_codes.ts";
+import { CLOG_OPTIONS, runClog } from "./clog.ts";
 import { CUBES_OPTIONS, runCubes } from "./cubes.ts";
 import { FANOUT_OPTIONS, runFanout } from "./fanout.ts";
 import { FLOOD_OPTIONS, runFlood } from "./flood.ts";
@@ -17,6 +18,14 @@ type Body = (options: Options, print: (line: string) => void) => Promise<void>;
 
 /** Every benchmark, in the order the help lists them. */
 const BENCHMARKS: readonly (CommandSpec & { readonly body: Body })[] = [
+  {
+    name: "clog",
+    summary: "a full room on narrow, lossy links: what waits, how old things get, memory",
+    details: "Real cores of a server and 68 clients on simulated links and virtual time.",
+    options: CLOG_OPTIONS,
+    examples: ["clog", "clog --seconds 60 --link 16"],
+    body: runClog,
+  },
   {
     name: "cubes",
     summary: "bits of a changed cube in Fiedler's scene, beside the packer of his article",
