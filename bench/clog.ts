@@ -2,26 +2,19 @@
 // gets, and whether memory stays as it is. All cores are real; sim_room.ts holds them.
 
 import type { Options, OptionSpec } from "../driver/arguments.ts";
-import { readClips } from "../examples/recorded.ts";
 import { compileGrants } from "../permissions/compile.ts";
 import type { Grants } from "../permissions/grants.ts";
 import { parseManifest } from "../permissions/manifest.ts";
-import { readHeader } from "../protocol/datagram.ts";
-import type { ToEngine } from "../protocol/engine_messages.ts";
-import { Reader } from "../protocol/reader.ts";
-import { SUBTICKS, type TimelineTime } from "../protocol/timeline_units.ts";
-import type { Connection, ConnectionHandler, Stream } from "../transport/connection.ts";
 import type { Direction, SimulatedPair } from "../transport/simulated.ts";
-import { AvatarPlayer, drawPlaces } from "./avatar_player.ts";
+import { Backlog } from "./backlog.ts";
+import { CLOG_HZ, playPeople } from "./clog_people.ts";
 import { heapAfterCollection, rounded, slopeOf } from "./cpu_meter.ts";
 import { fanoutWorld, manifestText } from "./fanout_manifest.ts";
-import { Latency } from "./latency.ts";
 import { sha256, SimRoom } from "./sim_room.ts";
+import { Worst } from "./worst.ts";
 
 /** Users of the room. */
 const USERS = 68;
-/** Ticks of the server and poses of each avatar, a second. */
-const CLOG_HZ = 20;
 /** One way of every link, ms. */
 const LATENCY_MS = 100;
 const RTT_MS = 2 * LATENCY_MS;
@@ -31,8 +24,6 @@ const BURST_LOSS = 0.9;
 const LOSS = 0.02;
 /** Bytes that wait in front of a narrow link before it drops: what home routers hold. */
 const QUEUE_BYTES = 262_144;
-/** The handle under which each stand-in knows its own avatar. */
-const OWN_HANDLE = 1;
 /** Time from the last join until anything counts, ms. */
 const WARM_UP_MS = 5_000;
 /** Time between two looks at the heap, ms. */
@@ -120,7 +111,7 @@ function clogGrants(users: number): Grants {
 /** Measures. */
 export function measureClog(options: ClogOptions, log: (line: string) => void): ClogFigures {
   const { users, seconds, seed, linkBytesPerSecond } = options;
-  const backlog = new Backlog();
+  const backlog = new Backlog(LATENCY_MS);
   const room: SimRoom = new SimRoom({
     grants: clogGrants(users),
     clients: users,
@@ -215,258 +206,4 @@ function linkCounts(room: SimRoom) {
     }
   }
   return counts;
-}
-
-/** Everyone's avatar, played from a recorded clip, each by its own clock. */
-function playPeople(room: SimRoom, seed: number): Person[] {
-  const clips = readClips();
-  const prng = room.prng.fork();
-  const places = drawPlaces(room.clients.length, prng);
-  const stamps = new Stamps();
-  const avatar = room.grants.components[0]!;
-  return room.clients.map((client, i) => {
-    const clip = clips[(prng.nextBelow(clips.length) + seed) % clips.length]!;
-    const frame = prng.nextBelow(2 * (clip.frameCount - 1));
-    const player = new AvatarPlayer(clip, places[i]!, frame, CLOG_HZ, avatar);
-    const phaseMs = prng.nextFloat() * 1000 / CLOG_HZ;
-    const person = new Person(room, stamps);
-    client.onMessage = (message) => {
-      person.handle(message);
-      if (message.kind !== "joined") return;
-      const play = (isFirst: boolean): void => {
-        player.play();
-        const own = Uint32Array.of(OWN_HANDLE);
-        const none = new Uint32Array(0);
-        const owner = isFirst ? Uint32Array.of(person.peer) : none;
-        const spawn = isFirst ? own : none;
-        person.hand(
-          client.hand(avatar.id, avatar.allFields, own, player.row.slice(), spawn, owner),
-        );
-        room.network.at(room.network.now + 1000 / CLOG_HZ, () => play(false));
-      };
-      room.network.at(room.network.now + phaseMs, () => play(true));
-    };
-    return person;
-  });
-}
-
-/** Delays of which the greatest and the 99th percentile are asked for. It takes the same memory however many it counts. */
-class Worst {
-  maxMs = 0;
-  readonly #counts = new Latency();
-
-  clear(): void {
-    this.maxMs = 0;
-    this.#counts.clear();
-  }
-
-  add(ms: number): void {
-    this.maxMs = Math.max(this.maxMs, ms);
-    // Of delays beyond its range the histogram knows no more than that: a fifth of each fits.
-    this.#counts.add(ms / 5);
-  }
-
-  take(other: Worst): void {
-    this.maxMs = Math.max(this.maxMs, other.maxMs);
-    this.#counts.addPairs(other.#counts.toPairs());
-  }
-
-  get p99Ms(): number {
-    return this.#counts.percentile(0.99) * 5;
-  }
-}
-
-/** When, on the room's clock, the sample times of each peer's poses were. */
-class Stamps {
-  readonly #offsetMs = new Map<number, number>();
-
-  note(peer: number, time: TimelineTime, handedMs: number): void {
-    this.#offsetMs.set(peer, handedMs - msOf(time));
-  }
-
-  /** Clocks of peers are not quite one: the offset is that of the peer's newest pose. */
-  at(peer: number, time: TimelineTime): number {
-    return msOf(time) + (this.#offsetMs.get(peer) ?? 0);
-  }
-}
-
-function msOf(time: TimelineTime): number {
-  return time * 1000 / (SUBTICKS * CLOG_HZ);
-}
-
-/** What one user sees, and how old it gets. */
-class Person {
-  peer = 0;
-  updates = 0;
-  /** Ages that what it saw of one avatar had reached when something newer came: of each second and avatar the greatest. */
-  readonly staleness = new Worst();
-  readonly #room: SimRoom;
-  readonly #stamps: Stamps;
-  readonly #ownerOf = new Map<number, number>();
-  readonly #newest = new Map<number, TimelineTime>();
-  readonly #handedMs = new Map<number, number>();
-  readonly #worst = new Map<number, number>();
-  #windowMs = 0;
-
-  constructor(room: SimRoom, stamps: Stamps) {
-    this.#room = room;
-    this.#stamps = stamps;
-  }
-
-  /** Begins to count anew. */
-  clear(): void {
-    this.updates = 0;
-    this.staleness.clear();
-    this.#worst.clear();
-    this.#windowMs = this.#room.network.now;
-  }
-
-  /** Batch `id` was handed over just now. */
-  hand(id: number): void {
-    this.#handedMs.set(id, this.#room.network.now);
-  }
-
-  /** What never came again counts with the age that it has. */
-  settle(): void {
-    for (const owner of this.#newest.keys()) this.#age(owner);
-    this.#closeWindow();
-  }
-
-  handle(message: ToEngine): void {
-    switch (message.kind) {
-      case "joined":
-        this.peer = message.peer;
-        break;
-      case "stamped": {
-        const handedMs = this.#handedMs.get(message.id);
-        this.#handedMs.delete(message.id);
-        if (handedMs !== undefined) this.#stamps.note(this.peer, message.time, handedMs);
-        break;
-      }
-      case "left":
-        throw new Error(`a user lost its connection: ${message.reason}`);
-      case "batch":
-        for (let i = 0; i < message.spawns.length; i++) {
-          this.#ownerOf.set(message.spawns[i]!, message.spawnOwners[i]!);
-        }
-        for (const rows of message.components) {
-          for (let i = 0; i < rows.handles.length; i++) {
-            this.#see(this.#ownerOf.get(rows.handles[i]!), rows.times[i]!);
-          }
-        }
-        break;
-    }
-  }
-
-  #see(owner: number | undefined, time: TimelineTime): void {
-    if (owner === undefined || owner === this.peer) return;
-    this.updates += 1;
-    if (this.#newest.has(owner)) this.#age(owner);
-    this.#newest.set(owner, time);
-    if (this.#room.network.now - this.#windowMs >= 1000) this.#closeWindow();
-  }
-
-  #age(owner: number): void {
-    const ageMs = this.#room.network.now - this.#stamps.at(owner, this.#newest.get(owner)!);
-    this.#worst.set(owner, Math.max(ageMs, this.#worst.get(owner) ?? 0));
-  }
-
-  #closeWindow(): void {
-    this.#windowMs = this.#room.network.now;
-    for (const ms of this.#worst.values()) this.staleness.add(ms);
-    this.#worst.clear();
-  }
-}
-
-/** How long datagrams wait in front of their links: the time they take beyond that on the wire. */
-class Backlog {
-  /** Of each second and direction of a link the longest wait. */
-  readonly waits = new Worst();
-  readonly #sentMs = new Map<string, Float64Array>();
-
-  clear(): void {
-    this.waits.clear();
-  }
-
-  /** Stands between a core and its connection. */
-  wrap(
-    connection: Connection,
-    end: "server" | "client",
-    client: number,
-    now: () => number,
-  ): Connection {
-    const [out, back] = end === "server" ? ["down", "up"] : ["up", "down"];
-    const sent = this.#times(`${out}${client}`);
-    const received = this.#times(`${back}${client}`);
-    let [worstMs, windowMs] = [0, 0];
-    return new WatchedConnection(
-      connection,
-      (bytes) => sent[sequenceOf(bytes)] = now(),
-      (bytes) => {
-        worstMs = Math.max(worstMs, now() - received[sequenceOf(bytes)]! - LATENCY_MS);
-        if (now() - windowMs < 1000) return;
-        this.waits.add(worstMs);
-        [worstMs, windowMs] = [0, now()];
-      },
-    );
-  }
-
-  #times(name: string): Float64Array {
-    let times = this.#sentMs.get(name);
-    if (times === undefined) this.#sentMs.set(name, times = new Float64Array(0x10000));
-    return times;
-  }
-}
-
-function sequenceOf(bytes: Uint8Array): number {
-  return readHeader(new Reader(bytes))!.sequence;
-}
-
-/** A connection that says when datagrams go and come. */
-class WatchedConnection implements Connection {
-  readonly channelBinding: Uint8Array;
-  readonly label: string;
-  readonly #connection: Connection;
-  readonly #onSent: (bytes: Uint8Array) => void;
-  readonly #onReceived: (bytes: Uint8Array) => void;
-
-  constructor(
-    connection: Connection,
-    onSent: (bytes: Uint8Array) => void,
-    onReceived: (bytes: Uint8Array) => void,
-  ) {
-    this.#connection = connection;
-    this.#onSent = onSent;
-    this.#onReceived = onReceived;
-    this.channelBinding = connection.channelBinding;
-    this.label = connection.label;
-  }
-
-  get maxDatagramSize(): number {
-    return this.#connection.maxDatagramSize;
-  }
-
-  start(handler: ConnectionHandler): void {
-    this.#connection.start({
-      handleDatagram: (bytes) => {
-        this.#onReceived(bytes);
-        handler.handleDatagram(bytes);
-      },
-      handleStream: (stream) => handler.handleStream(stream),
-      handleClosed: (info) => handler.handleClosed(info),
-    });
-  }
-
-  sendDatagram(bytes: Uint8Array): boolean {
-    this.#onSent(bytes);
-    return this.#connection.sendDatagram(bytes);
-  }
-
-  openStream(): Stream {
-    return this.#connection.openStream();
-  }
-
-  close(code: number, reason: string): void {
-    this.#connection.close(code, reason);
-  }
 }

@@ -9,6 +9,7 @@ import { FANOUT_OPTIONS, runFanout } from "./fanout.ts";
 import { FLOOD_OPTIONS, runFlood } from "./flood.ts";
 import { GATE_OPTIONS, runGate } from "./gate.ts";
 import { HANDSHAKE_OPTIONS, runHandshake } from "./handshake.ts";
+import { JOIN_OPTIONS, runJoin } from "./join.ts";
 import { runScale, SCALE_OPTIONS } from "./scale.ts";
 import { runViews, VIEWS_OPTIONS } from "./views.ts";
 
@@ -68,6 +69,15 @@ const BENCHMARKS: readonly (CommandSpec & { readonly body: Body })[] = [
     options: HANDSHAKE_OPTIONS,
     examples: ["handshake", "handshake --n 1000"],
     body: runHandshake,
+  },
+  {
+    name: "join",
+    summary: "100 clients join a world of 5,000 entities at once, beside 10 that are there",
+    details:
+      "A real server driver under its manifest's rights, and real clients over QUIC in processes of their own.",
+    options: JOIN_OPTIONS,
+    examples: ["join", "join --entities 500 --joins 5 --present 2 --runs 2"],
+    body: runJoin,
   },
   {
     name: "scale",

@@ -11,10 +11,10 @@ const ROUND_SLOTS = 4;
 const BASE_MS = 60_000;
 const BASE_PARTS = 6;
 /** Added delay that is taken for a queue: at least so much, ms, and so much of a round trip; at most so much of it, or ms. */
-const LEAST_QUEUE_MS = 25;
+const LEAST_QUEUE_MS = 40;
 const LEAST_QUEUE_SHARE = 0.2;
 const MOST_QUEUE_SHARE = 0.4;
-const MOST_QUEUE_FLOOR_MS = 50;
+const MOST_QUEUE_FLOOR_MS = 100;
 /** Multiple of the spread of round trips that a queue's delay exceeds: radio links delay packets at random. */
 const SPREAD_FACTOR = 1.5;
 /** Weight of a round in the mean of the spread. */
@@ -30,9 +30,17 @@ const SLOT_SHARE = 0.75;
 /** Loss of a round, by bytes, from which the path counts as overfull; radio links lose 25 % without being full. */
 const HEAVY_LOSS = 0.45;
 const LOSS_FACTOR = 0.8;
-/** Growth of a rate that was made use of: until the first queue, and after it. */
+/** Growth of a rate that was made use of: until the first queue, far below what has arrived before, near it, and after many rounds so. */
 const START_GROWTH = 2;
+const RETURN_GROWTH = 1.25;
 const GROWTH = 1.04;
+const LATER_GROWTH = 1.1;
+const LATER_ROUNDS = 20;
+/** What counts as far below, and what a queue leaves of what had arrived before. */
+const RETURN_SHARE = 0.8;
+const FORGET_SHARE = 0.8;
+/** Weight of a round in the mean of what arrives: acknowledgements bunch. */
+const ARRIVAL_WEIGHT = 1 / 4;
 /** Share of the rate that counts as making use of it. */
 const USED = 0.7;
 
@@ -51,6 +59,12 @@ export class RateControl {
   /** Rounds for which the present queue has been draining. */
   #drained = 0;
   #queueMs = 0;
+  /** Rounds that made use of the rate since the last queue or heavy loss. */
+  #calm = 0;
+  #wasLong = false;
+  /** Mean of what arrives, bytes a second, and the most it was. */
+  #arrival = 0;
+  #best = 0;
   // The shortest round trip of each part of the last seconds.
   readonly #parts = new Float64Array(BASE_PARTS).fill(Infinity);
   #part = 0;
@@ -139,26 +153,47 @@ export class RateControl {
       SPREAD_FACTOR * this.#spreadMs,
     );
     const limitMs = Math.min(noiseMs, Math.max(MOST_QUEUE_FLOOR_MS, MOST_QUEUE_SHARE * base));
+    const arrived = this.#acked * 1000 / elapsedMs;
+    this.#arrival += (arrived - this.#arrival) * ARRIVAL_WEIGHT;
     const isDraining = this.#drained > 0 && this.#drained < DRAIN_ROUNDS;
-    if (queueMs > (isDraining ? EMPTY_SHARE * limitMs : limitMs)) {
+    const isLong = queueMs > (isDraining ? EMPTY_SHARE * limitMs : limitMs);
+    // One late round may be a busy machine; a queue stays for the next.
+    const isSudden = isLong && !isDraining && !this.#isStarting && !this.#wasLong;
+    this.#wasLong = isLong;
+    if (isSudden) return;
+    if (isLong) {
       // What arrives is what the path carries; a little less lets the queue go, as long as it does get shorter.
       if (!isDraining || queueMs >= this.#queueMs) {
-        const arrived = this.#acked * 1000 / elapsedMs;
         this.#set(Math.min(this.#rate, arrived) * (queueMs > 2 * limitMs ? DRAIN_FAST : DRAIN));
       }
       this.#drained = isDraining ? this.#drained + 1 : 1;
-      this.#isStarting = false;
+      this.#endCalm();
     } else {
       this.#drained = 0;
       this.#spreadMs += (this.#longestMs - this.#shortestMs - this.#spreadMs) * SPREAD_WEIGHT;
       if (this.#lost > HEAVY_LOSS * (this.#lost + this.#acked)) {
         this.#set(this.#rate * LOSS_FACTOR);
-        this.#isStarting = false;
+        this.#endCalm();
       } else if (this.#sent * 1000 / elapsedMs > USED * this.#rate) {
-        this.#set(this.#rate * (this.#isStarting ? START_GROWTH : GROWTH));
+        this.#calm += 1;
+        this.#set(this.#rate * this.#growth());
       }
     }
+    this.#best = Math.max(this.#best, this.#arrival);
     this.#queueMs = queueMs;
+  }
+
+  #growth(): number {
+    if (this.#isStarting) return START_GROWTH;
+    // A peer that was busy for a moment looks like a narrow path: the way back is short.
+    if (this.#rate < RETURN_SHARE * this.#best) return RETURN_GROWTH;
+    return this.#calm > LATER_ROUNDS ? LATER_GROWTH : GROWTH;
+  }
+
+  #endCalm(): void {
+    this.#isStarting = false;
+    this.#calm = 0;
+    this.#best *= FORGET_SHARE;
   }
 
   #set(rate: number): void {

@@ -71,8 +71,9 @@ Deno.test("`RateControl` fills a narrow wire without a queue of a round trip, wh
   for (const width of [10_000, 32_000, 90_000]) {
     const model = { budget: 256_000, width: () => width, baseMs: 200 };
     const { worstMs, arrived } = flow(model, 120_000, 15_000);
+    // A slow wire is busy with the last two for a while.
     const datagramMs = DATAGRAM * 1000 / width;
-    assert(worstMs < 200 + datagramMs, `${worstMs} ms in front of ${width} B/s`);
+    assert(worstMs < 200 + 2 * datagramMs, `${worstMs} ms in front of ${width} B/s`);
     assert(arrived > 0.8 * width, `${arrived} of ${width} B/s`);
   }
 });
