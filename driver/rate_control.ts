@@ -32,7 +32,7 @@ const HEAVY_LOSS = 0.45;
 const LOSS_FACTOR = 0.8;
 /** Growth of a rate that was made use of: until the first queue, far below what has arrived before, near it, and after many rounds so. */
 const START_GROWTH = 2;
-const RETURN_GROWTH = 1.25;
+const RETURN_GROWTH = 1.15;
 const GROWTH = 1.04;
 const LATER_GROWTH = 1.1;
 const LATER_ROUNDS = 20;
@@ -158,7 +158,8 @@ export class RateControl {
     const isDraining = this.#drained > 0 && this.#drained < DRAIN_ROUNDS;
     const isLong = queueMs > (isDraining ? EMPTY_SHARE * limitMs : limitMs);
     // One late round may be a busy machine; a queue stays for the next.
-    const isSudden = isLong && !isDraining && !this.#isStarting && !this.#wasLong;
+    const isSudden = isLong && queueMs <= 2 * limitMs && !isDraining && !this.#isStarting &&
+      !this.#wasLong;
     this.#wasLong = isLong;
     if (isSudden) return;
     if (isLong) {
