@@ -11,6 +11,8 @@ const COUNTED = 512;
 /** Order of calls, once a tick: `clear`, `add` for each entity, `sort`; then look at them and take out what went. */
 export class UrgencyLine {
   #count = 0;
+  /** Place of the first in `#tracks`. */
+  #head = 0;
   #tracks: (EntityTrack | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
   #sorted: (EntityTrack | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
   #urgency = new Int32Array(FIRST_CAPACITY);
@@ -27,15 +29,16 @@ export class UrgencyLine {
 
   /** The entity at a place. */
   at(place: number): EntityTrack {
-    return this.#tracks[place]!;
+    return this.#tracks[this.#head + place]!;
   }
 
   /** Sends everyone away. */
   clear(): void {
     this.#count = 0;
+    this.#head = 0;
   }
 
-  /** Puts an entity at the end. @param urgency A whole number below 2^31; fractions are cut off. */
+  /** Puts an entity at the end, before any `sort`. @param urgency A whole number below 2^31; fractions are cut off. */
   add(track: EntityTrack, urgency: number): void {
     if (this.#count === this.#urgency.length) this.#grow();
     this.#tracks[this.#count] = track;
@@ -72,13 +75,17 @@ export class UrgencyLine {
 
   /** The entity at `from` moves to the place `to` before it. */
   keep(from: number, to: number): void {
-    this.#tracks[to] = this.#tracks[from];
+    this.#tracks[this.#head + to] = this.#tracks[this.#head + from];
   }
 
-  /** Places from `from` to before `to` are empty: those behind move up. */
+  /** Places from `from` to before `to` are empty: those in front move up to the others, who may be many. */
   closeGap(from: number, to: number): void {
-    this.#tracks.copyWithin(from, to, this.#count);
-    this.#count -= to - from;
+    const gap = to - from;
+    for (let place = this.#head + from - 1; place >= this.#head; place--) {
+      this.#tracks[place + gap] = this.#tracks[place];
+    }
+    this.#head += gap;
+    this.#count -= gap;
   }
 
   #grow(): void {
