@@ -10,6 +10,7 @@ import { assert } from "../protocol/assert.ts";
 import type { ToDriver } from "../protocol/engine_messages.ts";
 import { ENGINE_LINK_VERSION } from "../protocol/limits.ts";
 import { Prng } from "../protocol/prng.ts";
+import { INTEREST_HYSTERESIS } from "../replication/interest.ts";
 import type { World } from "../replication/world.ts";
 import { CpuMeter } from "./cpu_meter.ts";
 import { RawViewer } from "./raw_viewer.ts";
@@ -227,17 +228,27 @@ export class Crowd {
     }
   }
 
-  /** Entities that the viewers hold, all together, and how many of those differ from the server's; while they read. */
+  /**
+   * Pairs of a viewer and an entity that it sees, and how many of those it must see are missing or differ from the server's; while viewers
+   * read. Between the radius and the end of its hysteresis an entity is seen or not, by where it came from.
+   */
   compare(): { readonly pairs: number; readonly wrong: number } {
     let [pairs, wrong] = [0, 0];
     const { world } = this;
-    for (const { receiver } of this.viewers) {
+    const radius = this.grants.components[0]!.interestRadius;
+    const [eye, place] = [new Float64Array(3), new Float64Array(3)];
+    for (const { receiver, peer } of this.viewers) {
       assert(receiver !== undefined, "a viewer that does not read cannot be compared");
+      world.forEachOwned(peer, (id) => world.position(id, eye));
       for (let slot = 1; slot <= world.maxSlot; slot++) {
         const id = world.idAt(slot);
-        if (id === 0 || receiver.headerOf(id) === undefined) continue;
-        pairs += 1;
-        if (receiver.hash(id) !== world.hash(id)) wrong += 1;
+        if (id === 0) continue;
+        world.position(id, place);
+        const distance = Math.hypot(place[0]! - eye[0]!, place[1]! - eye[1]!, place[2]! - eye[2]!);
+        if (distance > radius * INTEREST_HYSTERESIS) continue;
+        const isHeld = receiver.headerOf(id) !== undefined;
+        if (isHeld) pairs += 1;
+        if (distance <= radius && receiver.hash(id) !== world.hash(id)) wrong += 1;
       }
     }
     return { pairs, wrong };
