@@ -16,7 +16,7 @@ const LEAST_QUEUE_SHARE = 0.2;
 const MOST_QUEUE_SHARE = 0.4;
 const MOST_QUEUE_FLOOR_MS = 100;
 /** Multiple of the spread of round trips that a queue's delay exceeds: radio links delay packets at random. */
-const SPREAD_FACTOR = 1.5;
+const SPREAD_FACTOR = 1.25;
 /** Weight of a round in the mean of the spread. */
 const SPREAD_WEIGHT = 1 / 8;
 /** Of what arrived in a round with a queue, the share that the next may send; less while the queue is long. */
