@@ -3,10 +3,17 @@
 
 import { type CommandSpec, type Options, parseArguments } from "../driver/arguments.ts";
 import { CommandError, ExitCode } from "../driver/exit_codes.ts";
+import { AVATARS_OPTIONS, runAvatarsBench } from "./avatars.ts";
+import { CLOG_OPTIONS, runClog } from "./clog.ts";
+import { CUBES_OPTIONS, runCubes } from "./cubes.ts";
 import { FANOUT_OPTIONS, runFanout } from "./fanout.ts";
 import { FLOOD_OPTIONS, runFlood } from "./flood.ts";
 import { GATE_OPTIONS, runGate } from "./gate.ts";
 import { HANDSHAKE_OPTIONS, runHandshake } from "./handshake.ts";
+import { OBJECTS_OPTIONS, runObjectsBench } from "./objects.ts";
+import { JOIN_OPTIONS, runJoin } from "./join.ts";
+import { runScale, SCALE_OPTIONS } from "./scale.ts";
+import { runViews, VIEWS_OPTIONS } from "./views.ts";
 
 const PROGRAM = "deno task bench --";
 
@@ -14,6 +21,31 @@ type Body = (options: Options, print: (line: string) => void) => Promise<void>;
 
 /** Every benchmark, in the order the help lists them. */
 const BENCHMARKS: readonly (CommandSpec & { readonly body: Body })[] = [
+  {
+    name: "avatars",
+    summary: "bytes and time an avatar, recorded people, the product's codec",
+    details:
+      "One process: the server's sender and a client's receiver, tables without the person measured.",
+    options: AVATARS_OPTIONS,
+    examples: ["avatars", "avatars --n 20 --ticks 60"],
+    body: runAvatarsBench,
+  },
+  {
+    name: "clog",
+    summary: "a full room on narrow, lossy links: what waits, how old things get, memory",
+    details: "Real cores of a server and 68 clients on simulated links and virtual time.",
+    options: CLOG_OPTIONS,
+    examples: ["clog", "clog --seconds 60 --link 16"],
+    body: runClog,
+  },
+  {
+    name: "cubes",
+    summary: "bits of a changed cube in Fiedler's scene, beside the packer of his article",
+    details: "The product's senders and receivers in one process, 901 cubes of a physics engine.",
+    options: CUBES_OPTIONS,
+    examples: ["cubes", "cubes --frames 300 --seed 2"],
+    body: runCubes,
+  },
   {
     name: "fanout",
     summary: "one server driver, N clients with an avatar each, everyone sees everyone",
@@ -49,6 +81,41 @@ const BENCHMARKS: readonly (CommandSpec & { readonly body: Body })[] = [
     options: HANDSHAKE_OPTIONS,
     examples: ["handshake", "handshake --n 1000"],
     body: runHandshake,
+  },
+  {
+    name: "join",
+    summary: "100 clients join a world of 5,000 entities at once, beside 10 that are there",
+    details:
+      "A real server driver under its manifest's rights, and real clients over QUIC in processes of their own.",
+    options: JOIN_OPTIONS,
+    examples: ["join", "join --entities 500 --joins 5 --present 2 --runs 2"],
+    body: runJoin,
+  },
+  {
+    name: "objects",
+    summary: "kB/s of 500 objects in three motions, beside what others send",
+    details:
+      "One process: the server's sender and a client's receiver, baselines 100 ms old, 0 and 5 % lost.",
+    options: OBJECTS_OPTIONS,
+    examples: ["objects", "objects --seconds 10"],
+    body: runObjectsBench,
+  },
+  {
+    name: "scale",
+    summary: "how a tick's cost grows with entities, and with pairs in view",
+    details: "A real server core in one process, no network: a crowd of one density, all moving.",
+    options: SCALE_OPTIONS,
+    examples: ["scale", "scale --entities 1000,10000 --clients 10,100 --ticks 20"],
+    body: runScale,
+  },
+  {
+    name: "views",
+    summary: "what a tick costs when 100 viewers see 100 of 500 moving entities each",
+    details:
+      "A real server core in one process, no network, beside @colyseus/schema with the same work.",
+    options: VIEWS_OPTIONS,
+    examples: ["views", "views --ticks 50"],
+    body: runViews,
   },
 ];
 

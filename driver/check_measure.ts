@@ -2,7 +2,11 @@
 // by the checks.
 
 import type { FieldGrant } from "../permissions/grants.ts";
-import { loadQuaternion, quantiseQuaternion } from "../replication/quaternion.ts";
+import {
+  loadQuaternion,
+  quantiseQuaternion,
+  type RotationGrid,
+} from "../replication/quaternion.ts";
 
 // Scratch space, used within one call only.
 const a = new Float64Array(4);
@@ -24,8 +28,8 @@ export function changeOf(
         to[toAt + 2]! - from[fromAt + 2]!,
       );
     case "quat":
-      loadQuaternion(field.bits, from, fromAt, a, 0);
-      loadQuaternion(field.bits, to, toAt, b, 0);
+      loadQuaternion(field, from, fromAt, a, 0);
+      loadQuaternion(field, to, toAt, b, 0);
       return 4 * halfAngle();
     case "f32":
     case "u8":
@@ -48,7 +52,7 @@ export function shorten(
   fraction: number,
 ): void {
   if (field.kind === "quat") {
-    turn(field.bits, from, fromAt, to, toAt, fraction);
+    turn(field, from, fromAt, to, toAt, fraction);
     return;
   }
   for (let lane = 0; lane < field.lanes; lane++) {
@@ -75,15 +79,15 @@ function halfAngle(): number {
 
 /** Spherical interpolation (Shoemake, "Animating rotation with quaternion curves", 1985). */
 function turn(
-  bits: number,
+  grid: RotationGrid,
   from: Int32Array,
   fromAt: number,
   to: Int32Array,
   toAt: number,
   fraction: number,
 ): void {
-  loadQuaternion(bits, from, fromAt, a, 0);
-  loadQuaternion(bits, to, toAt, b, 0);
+  loadQuaternion(grid, from, fromAt, a, 0);
+  loadQuaternion(grid, to, toAt, b, 0);
   const angle = 2 * halfAngle();
   if (angle < 1e-9 || fraction <= 0) {
     for (let i = 0; i < 4; i++) to[toAt + i] = from[fromAt + i]!;
@@ -95,5 +99,5 @@ function turn(
   const first = Math.sin((1 - fraction) * angle) / sine;
   const second = Math.sin(fraction * angle) / sine * (dot < 0 ? -1 : 1);
   for (let i = 0; i < 4; i++) b[i] = first * a[i]! + second * b[i]!;
-  quantiseQuaternion(bits, b, 0, to, toAt);
+  quantiseQuaternion(grid, b, 0, to, toAt);
 }

@@ -45,6 +45,7 @@ import type { Connection } from "../transport/connection.ts";
 import { readVoiceSection, type VoiceFrame, VoiceSectionWriter } from "../voice/voice_section.ts";
 import type { Counters } from "./counters.ts";
 import type { LogRing } from "./log_ring.ts";
+import { RateControl } from "./rate_control.ts";
 import { SettledTicks } from "./settled_ticks.ts";
 import type { WorkBudget } from "./work_budget.ts";
 
@@ -121,6 +122,7 @@ export class PeerLink {
   readonly #voiceWriter = new VoiceSectionWriter();
   readonly #snapshotWriter = new Writer(MAX_DATAGRAM_BYTES);
   readonly #writer = new Writer(MAX_DATAGRAM_BYTES);
+  readonly #rate: RateControl;
   #budgetBytes = 0;
   #budgetMs = 0;
   #newestTime: TimelineTime;
@@ -142,7 +144,8 @@ export class PeerLink {
     this.#sent = new SentLog(1000 / options.tickHz);
     this.#newestTime = time;
     this.#settled = new SettledTicks(tickOf(time));
-    this.#budgetBytes = options.bytesPerSecond / options.tickHz;
+    this.#rate = new RateControl(options.bytesPerSecond, options.tickHz, nowMs);
+    this.#budgetBytes = this.#rate.bytesPerSecond / options.tickHz;
     this.#budgetMs = nowMs;
   }
 
@@ -295,7 +298,10 @@ export class PeerLink {
     this.#settled.handleReceived(sequence, tickOf(time), nowMs);
     let rttMs: number | undefined;
     if (header.ack !== undefined) {
+      const before = this.#sent.ackedBytes;
       const result = this.#sent.handleAck(header.ack, nowMs);
+      this.#rate.handleAcked(this.#sent.ackedBytes - before);
+      if (result.rttSampleMs !== undefined) this.#rate.handleSample(result.rttSampleMs);
       for (const acked of result.newlyAcked) this.#sender.handleAcked(acked);
       for (const lost of result.lost) this.#lose(lost);
       rttMs = result.rttSampleMs;
@@ -308,6 +314,7 @@ export class PeerLink {
     for (const lost of this.#sent.pollLost(nowMs)) this.#lose(lost);
     if (withState) this.#receiver.expire(tickOf(time));
     this.#sender.setRttTicks(this.rttMs * this.#options.tickHz / 1000);
+    this.#rate.handleSlot(nowMs);
     this.#earnBudget(nowMs);
     let state = withState;
     for (let i = 0; i < MAX_DATAGRAMS_PER_TICK; i++) {
@@ -387,10 +394,11 @@ export class PeerLink {
     for (const body of bodies) writeSection(w, SectionType.Channel, body);
     const bytes = w.finish();
     this.#sent.add(sequence, nowMs, bytes.length, hasSections);
+    if (hasSections) this.#rate.handleSent(bytes.length);
     this.#sentTick = Math.max(this.#sentTick, tickOf(time));
     // Voice and messages may overdraw the budget of state by one slot; a deeper debt would silence state long after they ended.
-    const { bytesPerSecond, tickHz } = this.#options;
-    this.#budgetBytes = Math.max(this.#budgetBytes - bytes.length, -bytesPerSecond / tickHz);
+    const debt = this.#rate.bytesPerSecond / this.#options.tickHz;
+    this.#budgetBytes = Math.max(this.#budgetBytes - bytes.length, -debt);
     this.#counters.add("net.bytesOut", bytes.length);
     this.#counters.add("net.datagramsOut");
     if (!this.#connection.sendDatagram(bytes)) this.#counters.add("net.sendDropped");
@@ -399,16 +407,20 @@ export class PeerLink {
 
   /** State waits while the second's bytes are spent or more is under way than a round trip carries: nothing stale is ever queued. */
   #maySendState(): boolean {
-    const { bytesPerSecond, tickHz } = this.#options;
-    const windowMs = this.rttMs + 2000 / tickHz;
-    return this.#budgetBytes > 0 &&
-      this.#sent.inFlightBytes < Math.max(bytesPerSecond * windowMs / 1000, 4 * MAX_DATAGRAM_BYTES);
+    // The round trip of the empty path: with what a queue adds to it the queue would grow.
+    const roundMs = Math.min(this.rttMs, this.#rate.baseMs);
+    const windowMs = roundMs + 2000 / this.#options.tickHz;
+    const carried = this.#rate.bytesPerSecond * windowMs / 1000;
+    const least = (this.#rate.isUnlimited ? 4 : 1) * MAX_DATAGRAM_BYTES;
+    return this.#budgetBytes > 0 && this.#sent.inFlightBytes < Math.max(carried, least);
   }
 
   #earnBudget(nowMs: number): void {
-    const { bytesPerSecond } = this.#options;
+    const { bytesPerSecond, isUnlimited } = this.#rate;
     const earned = bytesPerSecond * Math.max(0, nowMs - this.#budgetMs) / 1000;
-    this.#budgetBytes = Math.min(this.#budgetBytes + earned, bytesPerSecond / 4);
+    // What was not made use of may go at once, but not onto a path that is known to be narrow.
+    const most = isUnlimited ? bytesPerSecond / 4 : bytesPerSecond / this.#options.tickHz;
+    this.#budgetBytes = Math.min(this.#budgetBytes + earned, most);
     this.#budgetMs = nowMs;
   }
 
@@ -427,6 +439,7 @@ export class PeerLink {
 
   #lose(sequence: number): void {
     this.#counters.add("net.lostDatagrams");
+    this.#rate.handleLost(this.#sent.sizeOf(sequence));
     this.#sender.handleLost(sequence);
   }
 

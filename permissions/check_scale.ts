@@ -34,6 +34,8 @@ export function largestChange({ kind, min, max }: CheckedRange): number {
 export function roundingOf({ kind, precision, bits }: CheckedRange): number {
   if (kind === "vec3") return Math.sqrt(3) * precision;
   if (kind === "f32") return precision;
+  // A lattice's largest error is declared, in degrees.
+  if (kind === "quat" && precision > 0) return 2 * precision * Math.PI / 180;
   return kind === "quat" ? 4 * Math.sqrt(3) * Math.SQRT1_2 / (2 ** (bits - 1) - 1) : 0;
 }
 

@@ -72,6 +72,10 @@ function checkRange(field: Raw, path: Path, complain: Complain): void {
   const min = asNumber(field["min"]);
   const max = asNumber(field["max"]);
   const type = asText(field["type"]);
+  if (type === "quat" && field["bits"] !== undefined && field["precision"] !== undefined) {
+    complain([...path, "bits"], "`precision` takes the place of `bits`; remove one of them");
+    return;
+  }
   if (min !== undefined && max !== undefined && min >= max) {
     complain([...path, "max"], `must be above min (${min})`);
     return;

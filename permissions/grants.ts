@@ -30,7 +30,7 @@ export interface FieldGrant {
   readonly min: number;
   /** Largest value; bool: 1; enum: the number of names less one; otherwise as `min`. */
   readonly max: number;
-  /** Step of f32 and vec3 (world units), of which `max - min` is a whole number; 1 for integers; 0 where it has no meaning. */
+  /** Step of f32 and vec3 (world units), of which `max - min` is a whole number; 1 for integers; of a quat on the lattice of equal angles the largest error in degrees; 0 where it has no meaning. */
   readonly precision: number;
   /** quat: bits of each of the three smallest components; otherwise the bits of one quantised lane; 0 for string and bytes. */
   readonly bits: number;

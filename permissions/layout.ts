@@ -73,6 +73,24 @@ export function stepsOf(field: Pick<FieldGrant, "min" | "max" | "precision">): n
   return Math.round((field.max - field.min) / field.precision);
 }
 
+/** A cell's corner lies sqrt(5)/4 of the cell from the lattice; a cell is two steps, a rotation turns twice its quaternion's angle, and angles bend less than they spread. */
+const LATTICE_STEP = 1.005 / 2 / (Math.sqrt(5) / 4) / 2;
+
+/** Radians of a quaternion's angle in one step of a lane of the equal-angle lattice, for a largest error of `degrees` of rotation. */
+export function latticeStep(degrees: number): number {
+  return degrees * (Math.PI / 180) * LATTICE_STEP;
+}
+
+/** The lane that stands for 0: even, and above the largest angle by more than rounding goes. Lanes are 0 to twice that. */
+export function latticeCentre(degrees: number): number {
+  return 2 * Math.ceil((Math.PI / 4 / latticeStep(degrees) + 1) / 2);
+}
+
+/** Bits of one lane of the lattice. */
+export function latticeBits(degrees: number): number {
+  return bitsFor(2 * latticeCentre(degrees));
+}
+
 /** Bits that tell the numbers 0..`largest` apart; 0 for `largest` 0. `largest` is below 2^32. */
 export function bitsFor(largest: number): number {
   return 32 - Math.clz32(largest);
@@ -95,6 +113,10 @@ function numbersOf(field: FieldDeclaration): Numbers {
       return { min, max, precision, bits: bitsFor(stepsOf(field)) };
     }
     case "quat":
+      if (field.precision !== undefined) {
+        const { precision } = field;
+        return { min: 0, max: 0, precision, bits: latticeBits(precision) };
+      }
       return { min: 0, max: 0, precision: 0, bits: field.bits };
     case "enum": {
       const max = field.values.length - 1;

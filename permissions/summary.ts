@@ -175,7 +175,7 @@ function typeText(field: FieldGrant): string {
     case "i32":
       return `${field.kind} ${field.min}..${field.max}`;
     case "quat":
-      return `quat ${field.bits} bits`;
+      return field.precision > 0 ? `quat to ${field.precision} degrees` : `quat ${field.bits} bits`;
     case "string":
     case "bytes":
       return `${field.kind} of ${field.maxBytes}`;

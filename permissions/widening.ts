@@ -258,7 +258,8 @@ function addField(field: FieldGrant, at: string, allowance: Allowance): void {
       allowance.most(`${at}: largest value`, field.max);
       break;
     case "quat":
-      allowance.most(`${at}: bits`, field.bits);
+      if (field.precision > 0) allowance.least(`${at}: largest error`, field.precision);
+      else allowance.most(`${at}: bits`, field.bits);
       break;
     case "string":
     case "bytes":

@@ -23,6 +23,7 @@ import {
   MAX_OPEN_CHANNELS,
   MAX_PEERS,
   MAX_QUAT_BITS,
+  MAX_QUAT_PRECISION,
   MAX_RESUME_MS,
   MAX_ROLES,
   MAX_TICK_HZ,
@@ -31,6 +32,7 @@ import {
   MAX_VOICE_RATE_HZ,
   MIN_HISTORY_MS,
   MIN_QUAT_BITS,
+  MIN_QUAT_PRECISION,
 } from "../protocol/limits.ts";
 import { checkSchema } from "./check_schema.ts";
 
@@ -103,9 +105,14 @@ export const fieldSchema = z.discriminatedUnion("type", [
     ...fieldAccess,
   }),
   z.strictObject({
-    type: z.literal("quat").describe("Unit quaternion, sent as its three smallest components."),
+    type: z.literal("quat").describe(
+      "Unit quaternion, sent as its three smallest components, or on a lattice of equal angles.",
+    ),
     bits: z.int().min(MIN_QUAT_BITS).max(MAX_QUAT_BITS).default(10).describe(
       "Bits of each of the three components; 10 keep the angle within about 0.1 degrees.",
+    ),
+    precision: z.number().min(MIN_QUAT_PRECISION).max(MAX_QUAT_PRECISION).optional().describe(
+      "In place of `bits`: largest error of the rotation in degrees, on a lattice of equal angles, which is shorter for motion.",
     ),
     ...fieldAccess,
   }),

@@ -42,6 +42,10 @@ export const MAX_STEPS_FROM_ZERO = 4_194_304;
 export const MIN_QUAT_BITS = 4;
 /** Most bits of a quaternion component: 16 is below what a float's rotation means. */
 export const MAX_QUAT_BITS = 16;
+/** Smallest error in degrees that a quat's lattice may be declared to have: its lanes then take 14 bits, and float32 still tells its points apart. */
+export const MIN_QUAT_PRECISION = 0.02;
+/** Largest such error in degrees: coarser ones are seen as jumps, and a lattice of so few points saves nothing. */
+export const MAX_QUAT_PRECISION = 5;
 /** Interest radius and voice range, metres: beyond this "everywhere" is meant. */
 export const MAX_INTEREST_RADIUS = 1_000_000;
 /** Shortest time, ms, that replaced values are kept: half a second of a bad link's round trips. */
@@ -184,6 +188,11 @@ export const DORMANT_CHECKS_PER_TICK = 64;
 export const MAX_SECTION_MISSES = 16;
 /** Times a section is filled up with the bits that its upper bounds overestimated. */
 export const MAX_SECTION_ROUNDS = 3;
+
+/** Encoded differences kept for other links of the tick: 4,096 moving entities under two masks; 2 MB of keys. */
+export const MAX_SHARED_ENCODINGS = 8_192;
+/** Bytes of their bits: 32 for each; what comes on top is coded anew for each link. */
+export const MAX_SHARED_BYTES = 262_144;
 
 // ---- versions
 /** Versions kept of one component of one entity: two seconds at 30 Hz with some room; memory per moving component is 64 rows. */

@@ -64,6 +64,32 @@ export class Reader {
     return value >>> 0;
   }
 
+  /** The `count` (1..32) bits that begin `ahead` bits behind the present one; they stay unread, and beyond the end there are zeros. */
+  peek(ahead: number, count: number): number {
+    const from = this.#bit + ahead;
+    const at = from >>> 3;
+    const offset = from & 7;
+    const bytes = this.#bytes;
+    let value = 0;
+    if (from + 40 <= this.#endBit) {
+      value = (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) |
+        (bytes[at + 3]! << 24)) >>> offset;
+      if (offset > 0) value |= bytes[at + 4]! << (32 - offset);
+    } else {
+      for (let i = 0; i < 32 && from + i < this.#endBit; i++) {
+        value |= ((bytes[(from + i) >>> 3]! >>> ((from + i) & 7)) & 1) << i;
+      }
+    }
+    return count === 32 ? value >>> 0 : value & ((1 << count) - 1);
+  }
+
+  /** Passes over `count` bits. */
+  skip(count: number): void {
+    if (this.#fault !== undefined) return;
+    if (count > this.#endBit - this.#bit) this.#fault = Fault.Truncated;
+    else this.#bit += count;
+  }
+
   /** Reads one bit. */
   bool(): boolean {
     return this.bits(1) === 1;

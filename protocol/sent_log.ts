@@ -53,6 +53,7 @@ export class SentLog {
   #lossFloor = 0;
   #largestAcked = -1;
   #inFlight = 0;
+  #ackedBytes = 0;
 
   /**
    * An empty log.
@@ -72,6 +73,17 @@ export class SentLog {
   /** Bytes that are neither acknowledged nor lost; datagrams that ask for no acknowledgement are not counted. */
   get inFlightBytes(): number {
     return this.#inFlight;
+  }
+
+  /** Bytes acknowledged so far, of datagrams that asked for it. */
+  get ackedBytes(): number {
+    return this.#ackedBytes;
+  }
+
+  /** Bytes of a datagram that asked for an acknowledgement and is still remembered, 0 of others. */
+  sizeOf(sequence: number): number {
+    const isHeld = sequence < this.#next && sequence >= this.#next - SENT_LOG_ENTRIES;
+    return isHeld ? this.#bytes[sequence % SENT_LOG_ENTRIES]! : 0;
   }
 
   /** Newest sequence number that the peer acknowledged; -1 before the first. */
@@ -171,6 +183,7 @@ export class SentLog {
     const state = this.#state[at];
     if (state === ACKED) return;
     if (state === UNDER_WAY) this.#inFlight -= this.#bytes[at]!;
+    this.#ackedBytes += this.#bytes[at]!;
     this.#state[at] = ACKED;
     this.#result.newlyAcked.push(sequence);
   }

@@ -182,7 +182,7 @@ export class EntityPlanner {
     const { scratch } = this.#builder;
     const start = scratch.bitLength;
     const mayDiffer = !(isNew && value.isForced) && value.hasBase(this.tick, this.#historyTicks);
-    if (!this.#encoder.encode(scratch, track, value, !isNew, mayDiffer)) {
+    if (!this.#encoder.encode(scratch, track, value, this.tick, !isNew, mayDiffer)) {
       // The version sent last has left the world's history: the newest one takes its place.
       value.isForced = true;
       return true;
@@ -195,7 +195,7 @@ export class EntityPlanner {
       value.component,
       isNew ? this.tick : value.linkTick,
       this.#encoder.sampleTime(track, value),
-      this.#encoder.baseTick,
+      this.#encoder,
       start,
     );
     if (this.#builder.openBits > maxBits) {

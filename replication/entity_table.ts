@@ -54,6 +54,11 @@ export class EntityTable {
     return this.#maxSlot;
   }
 
+  /** Latest tick of a change, 0 before the first. */
+  get latestChange(): number {
+    return this.#latestChange;
+  }
+
   /** Slots there is room for now; columns kept beside this table grow to the same size. */
   get capacity(): number {
     return this.#capacity;

@@ -6,8 +6,10 @@ import type { Reader } from "../protocol/reader.ts";
 import type { Writer } from "../protocol/writer.ts";
 import type { FieldGrant } from "../permissions/grants.ts";
 import { bitsFor } from "./gamma.ts";
+import { MotionCodec, type References } from "./coding/motion_codec.ts";
+import { MotionTables } from "./coding/motion_model.ts";
 import { laneMax } from "./quantise.ts";
-import { isRotation } from "./quaternion.ts";
+import { isRotation, quaternionLimit } from "./quaternion.ts";
 import { changedFields, type ComponentValue, keptBytes, NO_BYTES } from "./value.ts";
 import { isUtf8 } from "./utf8.ts";
 
@@ -46,6 +48,9 @@ const RAW_BITS = 8;
 const WIDTH_BITS = 5;
 const LARGEST_BITS = 2;
 
+/** What the product ships. */
+const PRODUCT_TABLES = new MotionTables();
+
 /** Encodes and decodes values of one component. */
 export class FieldCodec {
   /** Bytes of the largest absolute value, mask included. */
@@ -53,10 +58,12 @@ export class FieldCodec {
   readonly #shape: CodecShape;
   readonly #fieldCount: number;
   readonly #program: Int32Array;
+  readonly #motion: MotionCodec;
 
   /** Compiles the program of a component (or of anything with fields). */
-  constructor(shape: CodecShape) {
+  constructor(shape: CodecShape, tables: MotionTables = PRODUCT_TABLES) {
     this.#shape = shape;
+    this.#motion = new MotionCodec(shape.fields, tables);
     this.#fieldCount = shape.fields.length;
     this.#program = new Int32Array(shape.fields.length * COLUMNS);
     let bits = shape.fields.length;
@@ -75,9 +82,15 @@ export class FieldCodec {
     }
   }
 
+  /** Fields (mask) that versions before the baseline help to foretell. */
+  get foretold(): number {
+    return this.#motion.fields;
+  }
+
   /**
    * Writes the fields in `mask` that differ from `reference`.
    *
+   * @param history The baseline, which is `reference`, and versions before it; undefined for a plain difference.
    * @returns Their mask; 0: none does, and nothing was written.
    */
   encodeDelta(
@@ -85,9 +98,18 @@ export class FieldCodec {
     reference: ComponentValue,
     value: ComponentValue,
     mask: number,
+    history?: References,
   ): number {
     const changed = changedFields(this.#shape, reference, value, mask);
     if (changed === 0) return 0;
+    if (history !== undefined) {
+      this.#motion.encode(writer, history, value.lanes, mask, changed);
+      const rest = changed & ~this.#motion.fields;
+      for (let i = 0; rest >>> i !== 0; i++) {
+        if ((rest & (1 << i)) !== 0) this.#writeDelta(writer, reference, value, i * COLUMNS);
+      }
+      return changed;
+    }
     writer.bits(changed, this.#fieldCount);
     for (let i = 0; i < this.#fieldCount; i++) {
       if ((changed & (1 << i)) !== 0) this.#writeDelta(writer, reference, value, i * COLUMNS);
@@ -115,9 +137,23 @@ export class FieldCodec {
    * Reads a difference and turns `value`, which holds the reference, into the new value.
    *
    * @param held Fields that the reference has; a change of any other is a fault.
+   * @param history The baseline, whose lanes `value` holds, and versions before it; undefined for a plain difference.
    * @returns The mask of fields changed; check `reader.fault` before using it or `value`.
    */
-  decodeDelta(reader: Reader, value: ComponentValue, held: number): number {
+  decodeDelta(
+    reader: Reader,
+    value: ComponentValue,
+    held: number,
+    history?: References,
+  ): number {
+    if (history !== undefined) {
+      const changed = this.#motion.decode(reader, history, value.lanes, held);
+      const rest = changed & ~this.#motion.fields;
+      for (let i = 0; rest >>> i !== 0 && reader.fault === undefined; i++) {
+        if ((rest & (1 << i)) !== 0) this.#readDelta(reader, value, i * COLUMNS);
+      }
+      return changed;
+    }
     const changed = reader.bits(this.#fieldCount);
     if (changed === 0) reader.fail(Fault.NonCanonical);
     if ((changed & ~held) !== 0) reader.fail(Fault.Forbidden);
@@ -185,11 +221,15 @@ export class FieldCodec {
       case QUATERNION:
         out.lanes[place] = reader.bits(LARGEST_BITS);
         readLanes(reader, out.lanes, place + 1, 3, width, limit);
-        if (!isRotation(width, out.lanes, place)) reader.fail(Fault.NonCanonical);
+        if (!isRotation(this.#fieldAt(at), out.lanes, place)) reader.fail(Fault.NonCanonical);
         return;
       default:
         readLanes(reader, out.lanes, place, program[at + LANES]!, width, limit);
     }
+  }
+
+  #fieldAt(at: number): FieldGrant {
+    return this.#shape.fields[at / COLUMNS]!;
   }
 
   #readDelta(reader: Reader, value: ComponentValue, at: number): void {
@@ -211,7 +251,7 @@ export class FieldCodec {
       case QUATERNION: {
         if (!reader.bool()) {
           readBlock(reader, value.lanes, place + 1, 3, width, limit);
-          if (!isRotation(width, value.lanes, place)) reader.fail(Fault.NonCanonical);
+          if (!isRotation(this.#fieldAt(at), value.lanes, place)) reader.fail(Fault.NonCanonical);
           return;
         }
         const before = value.lanes[place];
@@ -238,8 +278,7 @@ function compile(field: FieldGrant): number[] {
     case "string":
       return [STRING, field.blobIndex, 0, field.maxBytes, 0];
     case "quat":
-      // Lanes lie evenly around 2^(bits - 1) - 1, so that the last value of the bits stands for nothing.
-      return [QUATERNION, field.laneOffset, 4, field.bits, 2 ** field.bits - 2];
+      return [QUATERNION, field.laneOffset, 4, field.bits, quaternionLimit(field)];
     default: {
       const limit = laneMax(field);
       const width = bitsFor(limit);

@@ -32,8 +32,12 @@ export class PeerView {
   readonly #leaveSquared: Float64Array;
   readonly #rights: LinkRights;
   #tick = NEVER;
+  /** Distance of the entity looked at, squared; handed over here, as a call would put each on the heap. */
+  readonly #distanceSquared = new Float64Array(1);
   readonly #seeOwned = (id: EntityId): void => {
-    if (this.#byId.get(id)?.seenTick !== this.#tick) this.#see(id, 0);
+    if (this.#byId.get(id)?.seenTick === this.#tick) return;
+    this.#distanceSquared[0] = 0;
+    this.#see(id);
   };
 
   /**
@@ -151,7 +155,9 @@ export class PeerView {
     this.#tick = tick;
     for (let i = 0; i < candidates.count; i++) {
       const id = this.#world.idAt(candidates.slots[i]!);
-      if (id !== 0) this.#see(id, candidates.distanceSquared[i]!);
+      if (id === 0) continue;
+      this.#distanceSquared[0] = candidates.distanceSquared[i]!;
+      this.#see(id);
     }
     this.#world.forEachOwned(this.#peer, this.#seeOwned);
     this.#sweepTracks();
@@ -194,8 +200,9 @@ export class PeerView {
   }
 
   /** One look at one entity. */
-  #see(id: EntityId, distanceSquared: number): void {
+  #see(id: EntityId): void {
     const world = this.#world;
+    const distanceSquared = this.#distanceSquared[0]!;
     const tick = this.#tick;
     const slot = id & 0xfffff;
     const owner = world.owner(id);

@@ -3,7 +3,12 @@
 
 import type { FieldGrant } from "../permissions/grants.ts";
 import { stepsOf } from "../permissions/layout.ts";
-import { isQuaternionLane, loadQuaternion, quantiseQuaternion } from "./quaternion.ts";
+import {
+  isQuaternionLane,
+  loadQuaternion,
+  quantiseQuaternion,
+  quaternionLimit,
+} from "./quaternion.ts";
 import { type ComponentValue, NO_BYTES } from "./value.ts";
 
 /** Largest lane of a number field, as an unsigned integer: the lanes of such a field are 0..`laneMax(field)`. */
@@ -24,7 +29,7 @@ export function laneMax(field: FieldGrant): number {
     case "entity":
       return 0xffff_ffff;
     case "quat":
-      return 2 ** field.bits - 1;
+      return quaternionLimit(field);
     case "string":
     case "bytes":
       return 0;
@@ -65,7 +70,7 @@ export function quantiseField(
       return true;
     }
     case "quat":
-      return quantiseQuaternion(field.bits, source, at, out, laneStart);
+      return quantiseQuaternion(field, source, at, out, laneStart);
     case "bool":
     case "u8":
     case "u16":
@@ -112,7 +117,7 @@ export function dequantiseField(
       out[at] = Math.fround(field.min + lanes[laneStart]! * field.precision);
       return;
     case "quat":
-      loadQuaternion(field.bits, lanes, laneStart, out, at);
+      loadQuaternion(field, lanes, laneStart, out, at);
       return;
     case "bool":
     case "u8":
@@ -131,7 +136,7 @@ export function dequantiseField(
 
 /** Whether `value` may stand in lane `lane` (0..`field.lanes - 1`) of a field: the check of lanes that a peer sent. */
 export function isLaneInRange(field: FieldGrant, lane: number, value: number): boolean {
-  if (field.kind === "quat") return isQuaternionLane(field.bits, lane, value);
+  if (field.kind === "quat") return isQuaternionLane(field, lane, value);
   return lane < field.lanes && (value >>> 0) <= laneMax(field);
 }
 

@@ -1,5 +1,16 @@
-// Unit quaternions as "smallest three": which of the four is largest, and the other three as integers. Canonical and idempotent: a
+// Unit quaternions as lanes: on a lattice of equal angles (`rotation_lattice.ts`) where a precision is declared, else as "smallest three": which of the four is largest, and the other three as integers. Canonical and idempotent: a
 // quaternion and its negative give the same lanes, and lanes taken out (as float32) and in again stay what they are.
+
+import { latticeCentre } from "../permissions/layout.ts";
+import { isOnLattice, packLattice, unpackLattice } from "./rotation_lattice.ts";
+
+/** How a quaternion is quantised: a field's declaration. */
+export interface RotationGrid {
+  /** Bits of each of the three lanes. */
+  readonly bits: number;
+  /** Largest error in degrees for a lattice of equal angles; 0 for "smallest three". */
+  readonly precision: number;
+}
 
 /** The three smaller numbers of a unit quaternion lie within +-1/sqrt(2). */
 const LIMIT = Math.SQRT1_2;
@@ -27,7 +38,7 @@ const chain = new Int32Array((MAX_STEPS + 1) * 4);
  * @returns False, and nothing is written, unless all four are finite and the length is within 0.99..1.01.
  */
 export function quantiseQuaternion(
-  bits: number,
+  grid: RotationGrid,
   source: ArrayLike<number>,
   at: number,
   out: Int32Array,
@@ -41,20 +52,21 @@ export function quantiseQuaternion(
   numbers[1] = y;
   numbers[2] = z;
   numbers[3] = w;
-  pack(bits, lengthSquared, chain, 0);
+  pack(grid, lengthSquared, chain, 0);
   let chosen = 0;
-  if (!unpack(bits, chain, 0, numbers, 0)) chosen = settle(bits);
+  if (!unpack(grid, chain, 0, numbers, 0)) chosen = settle(grid);
   for (let i = 0; i < 4; i++) out[laneStart + i] = chain[chosen + i]!;
   return true;
 }
 
 /** Quantises `numbers` as they are into four lanes of `out`. */
-function pack(bits: number, lengthSquared: number, out: Int32Array, at: number): void {
+function pack(grid: RotationGrid, lengthSquared: number, out: Int32Array, at: number): void {
+  if (grid.precision > 0) return packLattice(grid.precision, numbers, out, at);
   let largest = 0;
   for (let i = 1; i < 4; i++) {
     if (Math.abs(numbers[i]!) > Math.abs(numbers[largest]!)) largest = i;
   }
-  const centre = 2 ** (bits - 1) - 1;
+  const centre = 2 ** (grid.bits - 1) - 1;
   const scale = (numbers[largest]! < 0 ? -centre : centre) / (LIMIT * Math.sqrt(lengthSquared));
   out[at] = largest;
   let lane = at + 1;
@@ -67,13 +79,14 @@ function pack(bits: number, lengthSquared: number, out: Int32Array, at: number):
 
 /** Writes the quaternion of four lanes. Returns whether packing it again surely gives the same lanes. */
 function unpack(
-  bits: number,
+  grid: RotationGrid,
   lanes: ArrayLike<number>,
   laneStart: number,
   out: number[] | Float64Array,
   at: number,
 ): boolean {
-  const centre = 2 ** (bits - 1) - 1;
+  if (grid.precision > 0) return unpackLattice(grid.precision, lanes, laneStart, out, at);
+  const centre = 2 ** (grid.bits - 1) - 1;
   const scale = LIMIT / centre;
   const a = (lanes[laneStart + 1]! - centre) * scale;
   const b = (lanes[laneStart + 2]! - centre) * scale;
@@ -96,13 +109,13 @@ function unpack(
 }
 
 /** Follows the lanes at `chain[0]` to the circle they end in; returns where in `chain` that circle's representative is. */
-function settle(bits: number): number {
+function settle(grid: RotationGrid): number {
   let length = 4;
   for (let step = 0; step < MAX_STEPS; step++) {
-    unpack(bits, chain, length - 4, numbers, 0);
+    unpack(grid, chain, length - 4, numbers, 0);
     let lengthSquared = 0;
     for (let i = 0; i < 4; i++) lengthSquared += numbers[i]! * numbers[i]!;
-    pack(bits, lengthSquared, chain, length);
+    pack(grid, lengthSquared, chain, length);
     for (let seen = 0; seen < length; seen += 4) {
       if (compareLanes(seen, length) === 0) return lowest(seen, length);
     }
@@ -129,19 +142,25 @@ function compareLanes(a: number, b: number): number {
 
 /** Writes the quaternion of four lanes as x, y, z, w, of length 1, rounded to float32. The lanes must be in range. */
 export function loadQuaternion(
-  bits: number,
+  grid: RotationGrid,
   lanes: ArrayLike<number>,
   laneStart: number,
   out: number[] | Float64Array,
   at: number,
 ): void {
-  unpack(bits, lanes, laneStart, out, at);
+  unpack(grid, lanes, laneStart, out, at);
+}
+
+/** Largest of the three lanes behind the index. */
+export function quaternionLimit({ bits, precision }: RotationGrid): number {
+  // Smallest three lie evenly around 2^(bits - 1) - 1, so that the last value of the bits stands for nothing.
+  return precision > 0 ? 2 * latticeCentre(precision) : 2 ** bits - 2;
 }
 
 /** Whether `value` may stand in lane `lane` (0..3) of a quaternion. */
-export function isQuaternionLane(bits: number, lane: number, value: number): boolean {
+export function isQuaternionLane(grid: RotationGrid, lane: number, value: number): boolean {
   if (lane === 0) return value >= 0 && value <= 3;
-  return lane <= 3 && value >= 0 && value < 2 ** bits;
+  return lane <= 3 && value >= 0 && value <= quaternionLimit(grid);
 }
 
 /**
@@ -152,7 +171,12 @@ export function isQuaternionLane(bits: number, lane: number, value: number): boo
  * Rounding moves each v by at most a half, so that its lanes d (less h) hold
  * d1^2 + d2^2 + d3^2 + max(d)^2 <= 2h^2 + |v1| + |v2| + |v3| + max|v| + 1 <= 2h^2 + 2 sqrt(2) h + 1: whole numbers, and true of any rounding.
  */
-export function isRotation(bits: number, lanes: ArrayLike<number>, laneStart: number): boolean {
+export function isRotation(
+  { bits, precision }: RotationGrid,
+  lanes: ArrayLike<number>,
+  laneStart: number,
+): boolean {
+  if (precision > 0) return isOnLattice(lanes, laneStart);
   const centre = 2 ** (bits - 1) - 1;
   const a = Math.abs(lanes[laneStart + 1]! - centre);
   const b = Math.abs(lanes[laneStart + 2]! - centre);

@@ -3,8 +3,9 @@
 
 import { SUBTICKS } from "../protocol/timeline_units.ts";
 import { Writer } from "../protocol/writer.ts";
-import { foldSigned, gammaBits, writeGamma } from "./gamma.ts";
+import { foldSigned, gammaBits, writeGamma, writeShort } from "./gamma.ts";
 import {
+  BEFORE_BITS,
   GRANT_EPOCH_BITS,
   MAX_TIME_OFFSET,
   REFERENCE_CODE_BITS,
@@ -16,7 +17,9 @@ import { type EntityTrack, NEVER, ViewState } from "./tracks.ts";
 import type { LinkDirection } from "./link_rights.ts";
 
 /** Bits around an entity at most: its mark, its id, the header's mark, the epoch, the end of its values. */
-const ENTITY_BITS = 1 + 36 + 1 + 8 + 1;
+const ENTITY_BITS = 1 + 1 + 36 + 1 + 8 + 1;
+/** Largest distance between two ids of one run. */
+const MAX_RUN_GAP = 1_023;
 
 /** One entity of the section. */
 interface Pick {
@@ -36,6 +39,9 @@ interface Item {
   code: ReferenceCode;
   /** Age of the reference in ticks. */
   age: number;
+  /** Unit of time between the versions named before the reference, and which they are; `before` 0: none. */
+  unit: number;
+  before: number;
   /** Bits in the scratch writer. */
   start: number;
   bits: number;
@@ -44,6 +50,16 @@ interface Item {
   pieceBits: number;
   totalBytes: number;
   bytes: Uint8Array | undefined;
+}
+
+/** Which versions a value was coded against. */
+export interface ReferenceNames {
+  /** Tick of the reference, {@linkcode NEVER} for an absolute value. */
+  readonly baseTick: number;
+  /** Ticks between the versions named before the reference. */
+  readonly unit: number;
+  /** Those named, bit `i` for the one `i + 1` units before; 0: none. */
+  readonly before: number;
 }
 
 /** One section at a time: `begin`, then entities with their items, then `write`. */
@@ -65,6 +81,11 @@ export class SectionBuilder {
   #openScratch = 0;
   #openBits = 0;
   #tick = 0;
+  // What the value before in the section said.
+  #previousOffset = 0;
+  #previousAge = 0;
+  #previousUnit = 0;
+  #previousBefore = 0;
 
   /** A builder for one link. */
   constructor(widths: SectionWidths, direction: LinkDirection) {
@@ -118,16 +139,17 @@ export class SectionBuilder {
   /**
    * Adds to the open entity a value whose bits stand in `scratch` from bit `start` on. Components come in ascending order.
    *
-   * @param baseTick Tick of its reference, {@linkcode NEVER} for an absolute value.
+   * @param references What it was coded against.
    * @returns The bits it takes at most.
    */
   addValue(
     component: number,
     tick: number,
     time: number,
-    baseTick: number,
+    references: ReferenceNames,
     start: number,
   ): number {
+    const { baseTick } = references;
     const item = this.#nextItem(component, tick, time);
     item.start = start;
     item.bits = this.scratch.bitLength - start;
@@ -136,6 +158,8 @@ export class SectionBuilder {
     } else {
       item.age = this.#tick - baseTick;
       item.code = item.age > this.#widths.historyTicks ? ReferenceCode.Old : ReferenceCode.Age;
+      item.before = references.before;
+      item.unit = references.before === 0 ? 0 : references.unit;
     }
     const bits = this.#overheadBits(item) + item.bits;
     this.#openBits += bits;
@@ -198,14 +222,23 @@ export class SectionBuilder {
     for (let i = 0; i < this.#pickCount; i++) order.push(this.#picks[i]!);
     order.sort(byId);
     let previousId = 0;
-    let previousOffset = 0;
-    let previousAge = 0;
-    const scratch = this.scratch.view();
-    for (let i = 0; i < order.length; i++) {
+    this.#previousOffset = 0;
+    this.#previousAge = 0;
+    this.#previousUnit = 0;
+    this.#previousBefore = 0;
+    for (let i = 0; i < order.length;) {
       const { track, hasHeader, firstItem, itemCount } = order[i]!;
       writer.bits(1, 1);
+      const end = this.#direction === "down" ? this.#runEnd(i) : i + 1;
+      if (this.#direction === "down") writer.bool(end > i + 1);
       writeGamma(writer, track.id - previousId);
-      previousId = track.id;
+      previousId = order[end - 1]!.track.id;
+      if (end > i + 1) {
+        this.#writeRun(writer, i, end);
+        i = end;
+        continue;
+      }
+      i = end;
       writer.bool(hasHeader);
       if (hasHeader) {
         this.#writeHeader(writer, track);
@@ -216,33 +249,84 @@ export class SectionBuilder {
       for (let k = firstItem; k < firstItem + itemCount; k++) {
         const item = this.#items[k]!;
         writer.bits(1, 1);
-        writer.bits(item.component, this.#widths.component);
-        this.#writeVersion(writer, item.tick);
-        writer.bool(item.timeOffset !== previousOffset);
-        if (item.timeOffset !== previousOffset) {
-          writeGamma(writer, foldSigned(item.timeOffset) + 1);
-          previousOffset = item.timeOffset;
-        }
-        const isSameAge = item.code === ReferenceCode.Age && item.age === previousAge;
-        writer.bool(!isSameAge);
-        if (!isSameAge) {
-          writer.bits(item.code, REFERENCE_CODE_BITS);
-          if (item.code === ReferenceCode.Age) {
-            writer.bits(item.age, this.#widths.age);
-            previousAge = item.age;
-          }
-        }
-        if (item.code === ReferenceCode.Piece) {
-          writer.varint(item.totalBytes);
-          writer.bits(item.piece, item.pieceBits);
-          writer.bytes(item.bytes!);
-        } else {
-          writer.copyBits(scratch, item.start, item.bits);
-        }
+        this.#writeName(writer, item);
+        this.#writeContents(writer, item);
       }
       writer.bits(0, 1);
     }
     writer.bits(0, 1);
+  }
+
+  /** End of the run of entities that begins at place `from` of the order: one value each, named alike. */
+  #runEnd(from: number): number {
+    const order = this.#order;
+    const pick = order[from]!;
+    if (pick.hasHeader || pick.itemCount !== 1) return from + 1;
+    const item = this.#items[pick.firstItem]!;
+    if (item.code === ReferenceCode.Piece) return from + 1;
+    let end = from + 1;
+    for (; end < order.length; end++) {
+      const next = order[end]!;
+      if (next.hasHeader || next.itemCount !== 1) break;
+      if (next.track.id - order[end - 1]!.track.id > MAX_RUN_GAP) break;
+      const other = this.#items[next.firstItem]!;
+      if (
+        other.component !== item.component || other.tick !== item.tick ||
+        other.timeOffset !== item.timeOffset || other.code !== item.code ||
+        other.age !== item.age || other.unit !== item.unit || other.before !== item.before
+      ) break;
+    }
+    return end;
+  }
+
+  #writeRun(writer: Writer, from: number, end: number): void {
+    const order = this.#order;
+    const items = this.#items;
+    this.#writeName(writer, items[order[from]!.firstItem]!);
+    for (let i = from; i < end;) {
+      let last = i;
+      while (last + 1 < end && order[last + 1]!.track.id === order[last]!.track.id + 1) last += 1;
+      writeShort(writer, last + 1 - i);
+      writeShort(writer, last + 1 < end ? order[last + 1]!.track.id - order[last]!.track.id : 1);
+      i = last + 1;
+    }
+    for (let i = from; i < end; i++) this.#writeContents(writer, items[order[i]!.firstItem]!);
+  }
+
+  /** Component, version, sample time and reference. */
+  #writeName(writer: Writer, item: Item): void {
+    writer.bits(item.component, this.#widths.component);
+    this.#writeVersion(writer, item.tick);
+    writer.bool(item.timeOffset !== this.#previousOffset);
+    if (item.timeOffset !== this.#previousOffset) {
+      writeGamma(writer, foldSigned(item.timeOffset) + 1);
+      this.#previousOffset = item.timeOffset;
+    }
+    const isSame = item.code === ReferenceCode.Age && item.age === this.#previousAge &&
+      item.unit === this.#previousUnit && item.before === this.#previousBefore;
+    writer.bool(!isSame);
+    if (isSame) return;
+    writer.bits(item.code, REFERENCE_CODE_BITS);
+    if (item.code !== ReferenceCode.Age) return;
+    writer.bits(item.age, this.#widths.age);
+    writer.bool(item.before !== 0);
+    if (item.before !== 0) {
+      writeShort(writer, item.unit);
+      writer.bits(item.before, BEFORE_BITS);
+    }
+    this.#previousAge = item.age;
+    this.#previousUnit = item.unit;
+    this.#previousBefore = item.before;
+  }
+
+  #writeContents(writer: Writer, item: Item): void {
+    if (item.code === ReferenceCode.Piece) {
+      writer.varint(item.totalBytes);
+      writer.bits(item.piece, item.pieceBits);
+      writer.bytes(item.bytes!);
+    } else {
+      writer.copyBits(this.scratch.view(), item.start, item.bits);
+    }
   }
 
   #nextItem(component: number, tick: number, time: number): Item {
@@ -254,6 +338,8 @@ export class SectionBuilder {
         timeOffset: 0,
         code: ReferenceCode.None,
         age: 0,
+        unit: 0,
+        before: 0,
         start: 0,
         bits: 0,
         piece: 0,
@@ -269,6 +355,8 @@ export class SectionBuilder {
     const offset = tick * SUBTICKS - time;
     item.timeOffset = Math.max(-MAX_TIME_OFFSET, Math.min(MAX_TIME_OFFSET, offset));
     item.age = 0;
+    item.unit = 0;
+    item.before = 0;
     item.bytes = undefined;
     return item;
   }
@@ -277,7 +365,8 @@ export class SectionBuilder {
     const age = this.#tick - item.tick;
     return 1 + this.#widths.component + 1 + (age > 0 ? gammaBits(age) : 0) +
       1 + gammaBits(foldSigned(item.timeOffset) + 1) +
-      1 + REFERENCE_CODE_BITS + this.#widths.age;
+      1 + REFERENCE_CODE_BITS + this.#widths.age + 1 +
+      (item.before === 0 ? 0 : gammaBits(item.unit) + BEFORE_BITS);
   }
 
   #headerBits(track: EntityTrack): number {

@@ -2,6 +2,7 @@
 // writes it, and `section_parser.ts`, which reads it.
 
 import type { Grants } from "../permissions/grants.ts";
+import { MAX_BEFORE } from "./coding/motion_codec.ts";
 import { bitsFor } from "./gamma.ts";
 import { historyTicksOf } from "./world.ts";
 
@@ -26,6 +27,8 @@ export const GRANT_EPOCH_BITS = 8;
 export const STATE_BITS = 2;
 /** Bits of a reference code. */
 export const REFERENCE_CODE_BITS = 2;
+/** Bits that tell which versions before its reference a value names. */
+export const BEFORE_BITS: number = MAX_BEFORE;
 /** Largest distance, in 1/64 ticks, between a version's sample time and the start of its tick: what fits 32 bits folded. */
 export const MAX_TIME_OFFSET = 2 ** 31 - 2;
 

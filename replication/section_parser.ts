@@ -12,8 +12,10 @@ import { Reader } from "../protocol/reader.ts";
 import { SUBTICKS, type TimelineTime } from "../protocol/timeline_units.ts";
 import type { Grants } from "../permissions/grants.ts";
 import { DecodedPool, type DecodedSnapshot, type SnapshotEntry } from "./decoded_snapshot.ts";
+import { MAX_BEFORE, References } from "./coding/motion_codec.ts";
+import type { MotionTables } from "./coding/motion_model.ts";
 import { FieldCodec } from "./field_codec.ts";
-import { bitsFor, readGamma, unfoldSigned } from "./gamma.ts";
+import { bitsFor, readGamma, readShort, unfoldSigned } from "./gamma.ts";
 import type { LinkDirection } from "./link_rights.ts";
 import { pieceCount } from "./piece_transfer.ts";
 import {
@@ -23,6 +25,7 @@ import {
   type ReceivedValue,
 } from "./received_entities.ts";
 import {
+  BEFORE_BITS,
   GRANT_EPOCH_BITS,
   REFERENCE_CODE_BITS,
   ReferenceCode,
@@ -53,6 +56,16 @@ export class SectionParser {
   #newAssemblies = 0;
   #previousOffset = 0;
   #previousAge = 0;
+  #previousUnit = 0;
+  #previousBefore = 0;
+  // The value being read.
+  #component = 0;
+  #allowed = 0;
+  #versionTick = 0;
+  #time: TimelineTime = 0;
+  #code: ReferenceCode = ReferenceCode.None;
+  readonly #runIds: EntityId[] = [];
+  readonly #history = new References();
   // The entity being read.
   #id: EntityId = 0;
   #entity: ReceivedEntity | undefined;
@@ -73,6 +86,7 @@ export class SectionParser {
     held: ReceivedEntities,
     fieldsAllowed: (component: number) => number,
     fieldsNow: (component: number) => number,
+    tables?: MotionTables,
   ) {
     this.#grants = grants;
     this.#direction = direction;
@@ -80,7 +94,7 @@ export class SectionParser {
     this.#fieldsAllowed = fieldsAllowed;
     this.#fieldsNow = fieldsNow;
     this.#widths = sectionWidths(grants);
-    this.#codecs = grants.components.map((component) => new FieldCodec(component));
+    this.#codecs = grants.components.map((component) => new FieldCodec(component, tables));
     this.#newest = grants.components.map(createValue);
     this.#pool = new DecodedPool(grants.components);
   }
@@ -101,30 +115,76 @@ export class SectionParser {
     this.#newAssemblies = 0;
     this.#previousOffset = 0;
     this.#previousAge = 0;
+    this.#previousUnit = 0;
+    this.#previousBefore = 0;
     this.#pool.begin(tick);
     if (reader.bits(GRANT_EPOCH_BITS) !== grantEpoch) reader.fail(Fault.WrongEpoch);
     if (this.#held.isTooOld(tick)) reader.fail(Fault.Replayed);
     let previousId = 0;
     while (reader.bits(1) === 1) {
+      const isRun = this.#direction === "down" && reader.bool();
       const id = previousId + readGamma(reader);
       if (id > MAX_ENTITY_ID) reader.fail(Fault.OutOfRange);
       if (reader.fault !== undefined) break;
-      previousId = id;
-      this.#readEntity(reader, id);
+      if (isRun) {
+        previousId = this.#readRun(reader, id);
+      } else {
+        previousId = id;
+        this.#readEntity(reader, id);
+      }
     }
     if (reader.fault === undefined && this.#entries === 0) reader.fail(Fault.NonCanonical);
     reader.finish();
     return reader.fault === undefined ? this.#pool.result : undefined;
   }
 
-  #readEntity(reader: Reader, id: EntityId): void {
+  /** Reads entities with one value each, of one name; returns the last one's id. */
+  #readRun(reader: Reader, id: EntityId): EntityId {
+    this.#header = undefined;
+    const component = reader.bits(this.#widths.component);
+    if (component >= this.#grants.components.length) reader.fail(Fault.UnknownId);
+    if (reader.fault !== undefined || !this.#readName(reader, component)) return id;
+    if (this.#code === ReferenceCode.Piece) reader.fail(Fault.NonCanonical);
+    const ids = this.#runIds;
+    ids.length = 0;
+    for (;;) {
+      const length = readShort(reader);
+      for (let i = 0; i < length && reader.fault === undefined; i++) {
+        this.#countEntry(reader);
+        if (id > MAX_ENTITY_ID) reader.fail(Fault.OutOfRange);
+        ids.push(id);
+        id += 1;
+      }
+      const gap = readShort(reader);
+      if (reader.fault !== undefined) return id;
+      if (gap === 1) break;
+      id += gap - 1;
+    }
+    if (ids.length < 2) reader.fail(Fault.NonCanonical);
+    for (let i = 0; i < ids.length; i++) {
+      if (reader.fault !== undefined || !this.#beginEntity(reader, ids[i]!)) return id;
+      this.#readContents(reader);
+    }
+    return id - 1;
+  }
+
+  /** Turns to an entity; false for an id that no entity has. */
+  #beginEntity(reader: Reader, id: EntityId): boolean {
     const slot = entitySlot(id);
-    if (slot === 0 || slot > this.#grants.maxEntities) return reader.fail(Fault.OutOfRange);
+    if (slot === 0 || slot > this.#grants.maxEntities) {
+      reader.fail(Fault.OutOfRange);
+      return false;
+    }
     this.#id = id;
     this.#entity = this.#held.find(id);
     this.#isPast = this.#entity === undefined && this.#held.isSuperseded(id);
     this.#header = undefined;
     this.#epoch = this.#entity?.epoch ?? 0;
+    return true;
+  }
+
+  #readEntity(reader: Reader, id: EntityId): void {
+    if (!this.#beginEntity(reader, id)) return;
     if (reader.bool()) {
       this.#readHeader(reader);
       if (reader.fault !== undefined || this.#header!.state !== "alive") return;
@@ -139,7 +199,7 @@ export class SectionParser {
       else if (component <= previous) reader.fail(Fault.NonCanonical);
       if (reader.fault !== undefined) return;
       previous = component;
-      this.#readValue(reader, component);
+      if (this.#readName(reader, component)) this.#readContents(reader);
       if (reader.fault !== undefined) return;
     }
     if (previous === NEVER && this.#header === undefined) reader.fail(Fault.NonCanonical);
@@ -170,18 +230,29 @@ export class SectionParser {
     }
   }
 
-  #readValue(reader: Reader, component: number): void {
-    const allowed = this.#fieldsAllowed(component);
-    if (allowed === 0) return reader.fail(Fault.Forbidden);
-    if (this.#header !== undefined && !this.#header.visible.includes(component)) {
-      return reader.fail(Fault.Unexpected);
+  /** Reads what a value, or all values of a run, say of themselves; false after a fault. */
+  #readName(reader: Reader, component: number): boolean {
+    this.#component = component;
+    this.#allowed = this.#fieldsAllowed(component);
+    if (this.#allowed === 0) reader.fail(Fault.Forbidden);
+    else if (this.#header !== undefined && !this.#header.visible.includes(component)) {
+      reader.fail(Fault.Unexpected);
     }
-    const versionTick = this.#tick - (reader.bool() ? readGamma(reader) : 0);
-    const time = this.#readTime(reader, versionTick);
-    if (versionTick < 0 || time < 0) return reader.fail(Fault.OutOfRange);
+    if (reader.fault !== undefined) return false;
+    this.#versionTick = this.#tick - (reader.bool() ? readGamma(reader) : 0);
+    this.#time = this.#readTime(reader, this.#versionTick);
+    if (this.#versionTick < 0 || this.#time < 0) reader.fail(Fault.OutOfRange);
+    this.#code = this.#readCode(reader);
+    return reader.fault === undefined;
+  }
+
+  #readContents(reader: Reader): void {
+    const component = this.#component;
+    const versionTick = this.#versionTick;
+    const time = this.#time;
+    const allowed = this.#allowed;
+    const code = this.#code;
     const value = findValue(this.#entity, component);
-    const code = this.#readCode(reader);
-    if (reader.fault !== undefined) return;
     if (code === ReferenceCode.Piece) {
       return this.#readPiece(reader, component, value, versionTick, time, allowed);
     }
@@ -193,18 +264,42 @@ export class SectionParser {
     } else {
       const store = this.#held.stores[component]!;
       const reference = this.#findReference(value, versionTick, code);
-      if (reference < 0) {
+      const isForetold = code === ReferenceCode.Age && this.#previousBefore !== 0;
+      if (reference < 0 || (isForetold && !this.#findHistory(value!, reference))) {
         const isErased = value !== undefined && versionTick < value.maskTick;
         return reader.fail(isErased ? Fault.WrongEpoch : Fault.UnknownBaseline);
       }
       store.load(reference, out);
       held = store.mask(reference);
-      this.#codecs[component]!.decodeDelta(reader, out, held);
+      const codec = this.#codecs[component]!;
+      if (isForetold) {
+        // Where nothing can be foretold, the plain form is the one legal one.
+        if ((codec.foretold & held) === 0) return reader.fail(Fault.NonCanonical);
+        codec.decodeDelta(reader, out, held, this.#history);
+      } else {
+        codec.decodeDelta(reader, out, held);
+      }
     }
     if ((held & ~this.#fieldsNow(component)) !== 0) reader.fail(Fault.WrongEpoch);
     if (reader.fault !== undefined) return;
     const isAbsolute = code === ReferenceCode.None;
     this.#addValue(component, value, versionTick, time, out, held, isAbsolute);
+  }
+
+  /** Collects the versions named before the reference; false when one is not held. */
+  #findHistory(value: ReceivedValue, reference: number): boolean {
+    const store = this.#held.stores[value.component]!;
+    const history = this.#history;
+    const baseTick = store.tick(reference);
+    history.begin(store.lanes, reference * store.laneCount);
+    for (let i = 1; i <= MAX_BEFORE; i++) {
+      if ((this.#previousBefore & (1 << (i - 1))) === 0) continue;
+      const version = store.find(value.row, baseTick - i * this.#previousUnit);
+      if (version < 0) return false;
+      history.add(i, version * store.laneCount);
+    }
+    history.distance.set(this.#versionTick - baseTick, this.#previousUnit);
+    return true;
   }
 
   #readTime(reader: Reader, versionTick: number): TimelineTime {
@@ -225,8 +320,20 @@ export class SectionParser {
     if (code === ReferenceCode.Age) {
       const age = reader.bits(this.#widths.age);
       if (age === 0 || age > this.#widths.historyTicks) reader.fail(Fault.OutOfRange);
-      if (age === this.#previousAge) reader.fail(Fault.NonCanonical);
+      let unit = 0;
+      let before = 0;
+      if (reader.bool()) {
+        unit = readShort(reader);
+        before = reader.bits(BEFORE_BITS);
+        if (before === 0) reader.fail(Fault.NonCanonical);
+        if (age + unit * bitsFor(before) > this.#widths.historyTicks) reader.fail(Fault.OutOfRange);
+      }
+      const isSame = age === this.#previousAge && unit === this.#previousUnit &&
+        before === this.#previousBefore;
+      if (isSame) reader.fail(Fault.NonCanonical);
       this.#previousAge = age;
+      this.#previousUnit = unit;
+      this.#previousBefore = before;
     }
     return code;
   }

@@ -9,6 +9,7 @@ import type { Grants } from "../permissions/grants.ts";
 import type { DecodedPiece, DecodedSnapshot, SnapshotEntry } from "./decoded_snapshot.ts";
 import { type LinkDirection, type LinkPeer, LinkRights } from "./link_rights.ts";
 import { PieceAssembly } from "./piece_assembly.ts";
+import type { MotionTables } from "./coding/motion_model.ts";
 import { findValue, ReceivedEntities, type ReceivedEntity } from "./received_entities.ts";
 import { SectionParser } from "./section_parser.ts";
 import { positionFromHistory } from "./position_history.ts";
@@ -29,6 +30,8 @@ export interface SnapshotReceiverOptions extends LinkPeer {
    * is left out: `down` what the peer may read, of its own entities or of others, `up` what it may write of its own.
    */
   readonly fieldsAllowed?: (componentIndex: number) => number;
+  /** What motion is foretold from; both ends have the same. Left out: what the driver ships. */
+  readonly tables?: MotionTables;
   /** `down`: the client's peer id. What it may read as an owner alone is erased when the entity is its own no more. */
   readonly peer?: number;
   /** Whether the other end has any business with this entity: nothing is held of others. Left out: it has with all. */
@@ -66,6 +69,7 @@ export class SnapshotReceiver {
       options.fieldsAllowed ?? present,
       // What a peer sends beyond its rights is the gate's to refuse, and is told.
       options.direction === "down" ? present : () => -1,
+      options.tables,
     );
   }
 

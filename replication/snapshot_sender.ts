@@ -6,6 +6,7 @@ import type { EntityId } from "../protocol/entity_id.ts";
 import { MAX_SECTION_MISSES, MAX_SECTION_ROUNDS } from "../protocol/limits.ts";
 import type { Writer } from "../protocol/writer.ts";
 import type { Grants } from "../permissions/grants.ts";
+import type { MotionTables } from "./coding/motion_model.ts";
 import { EntityPlanner, Planned } from "./entity_planner.ts";
 import type { InterestResult } from "./interest.ts";
 import type { LinkDirection, LinkPeer } from "./link_rights.ts";
@@ -16,6 +17,7 @@ import { sectionWidths } from "./section_layout.ts";
 import { SectionLog } from "./section_log.ts";
 import { TrackAcks } from "./track_acks.ts";
 import { ENTITY_TRACK_BYTES, type EntityTrack, NEVER, VALUE_TRACK_BYTES } from "./tracks.ts";
+import { UrgencyLine } from "./urgency_line.ts";
 import { ValueEncoder } from "./value_encoder.ts";
 import { historyTicksOf, type World } from "./world.ts";
 
@@ -36,6 +38,8 @@ export interface SnapshotSenderOptions extends LinkPeer {
   readonly peer: number;
   /** `down`: from the server to the client what it may see; `up`: from the client what it owns and may write. */
   readonly direction: LinkDirection;
+  /** What motion is foretold from; both ends have the same. Left out: what the driver ships. */
+  readonly tables?: MotionTables;
 }
 
 /**
@@ -58,7 +62,7 @@ export class SnapshotSender {
   readonly #acks: TrackAcks;
   #tick = NEVER;
   /** Entities with something to send in this tick, most urgent first. */
-  readonly #line: EntityTrack[] = [];
+  readonly #line = new UrgencyLine();
 
   /** A sender that has sent nothing. */
   constructor(options: SnapshotSenderOptions) {
@@ -68,7 +72,7 @@ export class SnapshotSender {
     this.#direction = direction;
     this.#view = new PeerView(options, (track) => places.releaseAll(track));
     const mayName = direction === "down" ? (id: EntityId) => this.#view.isShown(id) : undefined;
-    this.#encoder = new ValueEncoder(grants, world, mayName);
+    this.#encoder = new ValueEncoder(grants, world, mayName, options.tables);
     this.#builder = new SectionBuilder(sectionWidths(grants), direction);
     this.#acks = new TrackAcks(this.#log, places, historyTicksOf(grants));
     this.#planner = new EntityPlanner(
@@ -125,7 +129,7 @@ export class SnapshotSender {
     this.grantEpoch = grantEpoch;
     this.#view.setRole(roleIndex);
     // Sections of this tick that are still to come would carry the old masks under the new epoch.
-    this.#line.length = 0;
+    this.#line.clear();
   }
 
   /** Round-trip time in ticks: what is unacknowledged for 1.25 times that and a tick goes out again. */
@@ -200,7 +204,7 @@ export class SnapshotSender {
   writeSection(writer: Writer, maxBits: number, tick: number, sequence: number): boolean {
     assert(tick >= this.#tick, "ticks do not go back");
     if (tick > this.#tick) this.#beginTick(tick);
-    if (this.#line.length === 0) return false;
+    if (this.#line.count === 0) return false;
     const start = writer.bitLength;
     const builder = this.#builder;
     builder.begin(tick);
@@ -237,18 +241,18 @@ export class SnapshotSender {
     planner.tick = tick;
     if (this.#direction === "up") this.#view.updateUp(tick);
     const line = this.#line;
-    line.length = 0;
+    line.clear();
     const { tracks } = this.#view;
     for (let i = 0; i < tracks.length; i++) {
       const track = tracks[i]!;
       const isHeaderDue = planner.isHeaderDue(track);
       if (!planner.refresh(track) && !isHeaderDue) continue;
       const waited = track.sentTick === NEVER ? HEADER_WEIGHT : tick - track.sentTick;
-      track.priority = waited * nearness(track);
-      if (isHeaderDue) track.priority += track.isOwn ? OWN_HEADER_WEIGHT : HEADER_WEIGHT;
-      line.push(track);
+      let urgency = waited * nearness(track);
+      if (isHeaderDue) urgency += track.isOwn ? OWN_HEADER_WEIGHT : HEADER_WEIGHT;
+      line.add(track, urgency);
     }
-    line.sort(byPriority);
+    line.sort();
   }
 
   /** Adds entities in line to the section until it is full (true) or the line is empty (false). */
@@ -259,8 +263,8 @@ export class SnapshotSender {
     let misses = 0;
     let kept = 0;
     let i = 0;
-    for (; i < line.length && misses < MAX_SECTION_MISSES; i++) {
-      const track = line[i]!;
+    for (; i < line.count && misses < MAX_SECTION_MISSES; i++) {
+      const track = line.at(i);
       const planned = this.#planner.add(track, left, sequence);
       if (planned === Planned.Nothing) continue;
       if (planned === Planned.Added) {
@@ -270,12 +274,11 @@ export class SnapshotSender {
         misses += 1;
       }
       // What is still due (it did not fit, or more pieces follow) stays in line before those not yet reached.
-      line[kept] = track;
+      line.keep(i, kept);
       kept += 1;
     }
-    const isFull = kept > 0 || i < line.length;
-    line.copyWithin(kept, i);
-    line.length -= i - kept;
+    const isFull = kept > 0 || i < line.count;
+    line.closeGap(kept, i);
     return isFull;
   }
 }
@@ -283,8 +286,4 @@ export class SnapshotSender {
 function nearness(track: EntityTrack): number {
   if (track.isOwn || track.distanceSquared < NEAR_SQUARED) return 4;
   return track.distanceSquared < MIDDLE_SQUARED ? 2 : 1;
-}
-
-function byPriority(a: EntityTrack, b: EntityTrack): number {
-  return b.priority - a.priority;
 }

@@ -51,10 +51,12 @@ export class TrackAcks {
 
   #handleVersionAcked(entry: LoggedEntry, value: ValueTrack): void {
     const isNewest = entry.tick === value.linkTick;
+    const worldTick = isNewest ? value.linkWorldTick : entry.worldTick;
+    value.acked.add(entry.tick, worldTick, entry.count);
     if (entry.tick > value.baseTick) {
       value.baseTick = entry.tick;
       // Since it was sent, the newest version's contents may have got a younger name in the world.
-      value.baseWorldTick = isNewest ? value.linkWorldTick : entry.worldTick;
+      value.baseWorldTick = worldTick;
       value.baseNulled = entry.nulled;
       value.baseCount = entry.count;
       // Which version came next is not kept: the earliest tick possible is on the safe side.

@@ -3,6 +3,7 @@
 
 import { MAX_VERSIONS } from "../protocol/limits.ts";
 import type { EntityId } from "../protocol/entity_id.ts";
+import { AckedVersions } from "./acked_versions.ts";
 import type { PieceTransfer } from "./piece_transfer.ts";
 
 /** State of an entity in a peer's view; the numbers are those on the wire. */
@@ -14,7 +15,7 @@ export type ViewState = typeof ViewState[keyof typeof ViewState];
 /** Script memory of one entity's track, with its places in lists and tables; measured, rounded up. */
 export const ENTITY_TRACK_BYTES = 512;
 /** Script memory of one component's track. */
-export const VALUE_TRACK_BYTES = 384;
+export const VALUE_TRACK_BYTES = 768;
 
 /** No tick. */
 export const NEVER = -1;
@@ -65,6 +66,8 @@ export class ValueTrack {
   baseWorldTick = NEVER;
   baseNulled = 0;
   baseCount = 0;
+  /** Acknowledged versions, the reference among them. */
+  readonly acked: AckedVersions = new AckedVersions();
   /** Tick of the first version sent after the reference. */
   afterBaseTick = NEVER;
   /** Acknowledgements of older versions say nothing any more. */
@@ -106,6 +109,7 @@ export class ValueTrack {
   /** No version sent so far is a reference any more. */
   voidBase(): void {
     this.baseTick = NEVER;
+    this.acked.clear();
     this.validFrom = this.linkTick + 1;
   }
 
@@ -182,8 +186,6 @@ export class EntityTrack {
   sentSequence = NEVER;
   /** The peer has been sent something. */
   wasSent = false;
-  /** Place in the line of the tick. */
-  priority = 0;
 
   #rateTicks: Map<number, number> | undefined;
 

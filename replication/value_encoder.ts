@@ -3,17 +3,27 @@
 
 import { assert } from "../protocol/assert.ts";
 import { Writer } from "../protocol/writer.ts";
+import { MAX_VERSIONS } from "../protocol/limits.ts";
 import type { EntityId } from "../protocol/entity_id.ts";
 import type { FieldGrant, Grants } from "../permissions/grants.ts";
+import { MAX_BEFORE, References } from "./coding/motion_codec.ts";
+import { type MotionTables, VERSIONS } from "./coding/motion_model.ts";
 import { FieldCodec } from "./field_codec.ts";
+import type { SharedEncodings } from "./shared_encodings.ts";
 import { type EntityTrack, NEVER, type ValueTrack } from "./tracks.ts";
 import { changedFields, type ComponentValue, createValue } from "./value.ts";
-import type { World } from "./world.ts";
+import { historyTicksOf, type World } from "./world.ts";
+
+/** Units of time that a value may lie ahead of its reference to be foretold. */
+const MAX_FORETOLD_UNITS = 12;
 
 /** Encodes values of one world for one peer. */
 export class ValueEncoder {
   /** Reference tick of the last value encoded, {@linkcode NEVER} for an absolute one. */
   baseTick = NEVER;
+  /** Of the value encoded last: unit of time between the versions named before its reference, and which (bit `i`: `i + 1` units before). */
+  unit = 0;
+  before = 0;
   /** World version last encoded, and the writes that made it. */
   worldTick = NEVER;
   worldWrites = 0;
@@ -25,6 +35,10 @@ export class ValueEncoder {
   readonly #entityFields: FieldGrant[][];
   readonly #values: ComponentValue[];
   readonly #references: ComponentValue[];
+  readonly #history = new References();
+  readonly #historyTicks: number;
+  /** Undefined where this link codes with tables of its own. */
+  readonly #shared: SharedEncodings | undefined;
   /** Whether a reference to this entity may be sent; undefined: all may. */
   readonly #mayName: ((id: EntityId) => boolean) | undefined;
 
@@ -33,11 +47,14 @@ export class ValueEncoder {
     grants: Grants,
     world: World,
     mayName: ((id: EntityId) => boolean) | undefined,
+    tables?: MotionTables,
   ) {
+    this.#historyTicks = historyTicksOf(grants);
+    this.#shared = tables === undefined ? world.encodings : undefined;
     this.#grants = grants;
     this.#world = world;
     this.#mayName = mayName;
-    this.#codecs = grants.components.map((component) => new FieldCodec(component));
+    this.#codecs = grants.components.map((component) => new FieldCodec(component, tables));
     this.#entityFields = grants.components.map((component) =>
       component.fields.filter((field) => field.kind === "entity")
     );
@@ -77,6 +94,7 @@ export class ValueEncoder {
   /**
    * Writes the value of a track: the world's newest one, or with `again` the version sent last.
    *
+   * @param tick The present tick; the value's version is of this tick, or with `again` the one sent last.
    * @param mayDiffer Allows a difference from the track's reference; without it the value is absolute.
    * @returns False when `again` asks for a version the world no longer holds; nothing was written.
    */
@@ -84,6 +102,7 @@ export class ValueEncoder {
     writer: Writer,
     entity: EntityTrack,
     track: ValueTrack,
+    tick: number,
     again: boolean,
     mayDiffer: boolean,
   ): boolean {
@@ -99,6 +118,7 @@ export class ValueEncoder {
     this.nulled = again ? track.linkNulled : this.#nulledNow(entity.id, track);
     this.#nullFields(c, value, this.nulled);
     this.baseTick = NEVER;
+    this.before = 0;
     const codec = this.#codecs[c]!;
     if (mayDiffer) {
       const base = store.find(row, track.baseWorldTick);
@@ -106,7 +126,22 @@ export class ValueEncoder {
         const reference = this.#references[c]!;
         store.load(base, reference);
         this.#nullFields(c, reference, track.baseNulled);
-        if (codec.encodeDelta(writer, reference, value, track.mask) !== 0) {
+        let history: References | undefined;
+        if ((codec.foretold & track.mask) !== 0) {
+          const versionTick = again ? track.linkTick : tick;
+          if (this.#findHistory(track, row, base, tick, versionTick)) history = this.#history;
+        }
+        const shared = this.#shared;
+        if (shared !== undefined && track.mask !== 0) {
+          this.#fillKey(shared, entity.id, track, version, base, history, tick);
+          if (shared.copy(writer)) {
+            this.baseTick = track.baseTick;
+            return true;
+          }
+        }
+        const start = writer.bitLength;
+        if (codec.encodeDelta(writer, reference, value, track.mask, history) !== 0) {
+          shared?.keep(writer, start);
           this.baseTick = track.baseTick;
           return true;
         }
@@ -119,7 +154,7 @@ export class ValueEncoder {
   /** The absolute value of a version that the world holds, as whole bytes: for sending in pieces. Arguments as those of `encode`. */
   encodeBytes(entity: EntityTrack, track: ValueTrack, again: boolean): Uint8Array {
     const writer = new Writer();
-    const isHeld = this.encode(writer, entity, track, again, false);
+    const isHeld = this.encode(writer, entity, track, 0, again, false);
     assert(isHeld, "a version is cut in pieces while the world holds it");
     return writer.finish();
   }
@@ -129,6 +164,82 @@ export class ValueEncoder {
     const store = this.#world.store(track.component);
     const version = store.find(this.#world.row(entity.id, track.component), this.worldTick);
     return store.time(version);
+  }
+
+  /**
+   * Looks for versions before the reference, one or more units of time apart, that the peer surely holds. A value far ahead of its reference
+   * is not foretold: the further, the less there is to know.
+   */
+  #findHistory(
+    track: ValueTrack,
+    row: number,
+    base: number,
+    tick: number,
+    versionTick: number,
+  ): boolean {
+    const { acked, baseTick } = track;
+    let first = 0;
+    while (first < acked.count && acked.linkTick(first) >= baseTick) first += 1;
+    if (first === acked.count) return false;
+    let unit = baseTick - acked.linkTick(first);
+    for (let i = first + 1; i < acked.count; i++) {
+      const apart = acked.linkTick(i - 1) - acked.linkTick(i);
+      if (apart < unit) unit = apart;
+    }
+    const distance = versionTick - baseTick;
+    if (distance > MAX_FORETOLD_UNITS * unit) return false;
+    const store = this.#world.store(track.component);
+    const history = this.#history;
+    history.begin(store.lanes, base * store.laneCount);
+    let before = 0;
+    for (let i = first; i < acked.count; i++) {
+      const age = baseTick - acked.linkTick(i);
+      const units = age / unit;
+      if (units > MAX_BEFORE || tick - acked.linkTick(i) > this.#historyTicks) break;
+      if (units !== Math.floor(units)) continue;
+      if (track.versionCount - acked.sent(i) >= MAX_VERSIONS / 2) break;
+      const version = store.find(row, acked.worldTick(i));
+      if (version < 0) continue;
+      history.add(units, version * store.laneCount);
+      before |= 1 << (units - 1);
+    }
+    // Two versions tell a speed, but not how sure it is.
+    if (before <= 1) return false;
+    history.distance.set(distance, unit);
+    this.unit = unit;
+    this.before = before;
+    return true;
+  }
+
+  /** All that the bits of a difference depend on: whose value, of which versions, which fields, and how far apart the versions are. */
+  #fillKey(
+    shared: SharedEncodings,
+    id: EntityId,
+    track: ValueTrack,
+    version: number,
+    base: number,
+    history: References | undefined,
+    tick: number,
+  ): void {
+    const store = this.#world.store(track.component);
+    shared.begin(tick);
+    const { key } = shared;
+    key[0] = id;
+    key[1] = track.component;
+    key[2] = track.mask;
+    // Writes tell apart what one tick's version was and what it became.
+    key[3] = store.tick(version);
+    key[4] = store.writes(version);
+    key[5] = store.tick(base);
+    key[6] = this.nulled;
+    key[7] = track.baseNulled;
+    key[8] = history === undefined ? 0 : this.unit;
+    key[9] = history === undefined ? 0 : this.before;
+    key[10] = history === undefined ? 0 : history.distance.lag * this.unit;
+    for (let i = 1; i < VERSIONS; i++) {
+      const at = history === undefined ? -1 : history.at[i]!;
+      key[10 + i] = at < 0 ? -1 : store.tick(at / store.laneCount);
+    }
   }
 
   #differs(id: EntityId, track: ValueTrack): boolean {

@@ -10,6 +10,7 @@ import { EntityTable } from "./entity_table.ts";
 import { grown } from "./grow.ts";
 import { dequantiseField, isLaneInRange } from "./quantise.ts";
 import { positionFromHistory } from "./position_history.ts";
+import { SharedEncodings } from "./shared_encodings.ts";
 import { HASH_START, hashValue } from "./state_hash.ts";
 import type { ComponentValue } from "./value.ts";
 import { VersionStore } from "./version_store.ts";
@@ -31,6 +32,8 @@ export function historyTicksOf(grants: Grants): number {
 export class World {
   /** The compiled grants. */
   readonly grants: Grants;
+  /** Encoded differences that the links of this world share within a tick. */
+  readonly encodings: SharedEncodings = new SharedEncodings();
   readonly #entities: EntityTable;
   readonly #stores: VersionStore[] = [];
   // By component, then by slot: row in the component's store plus one, 0 where the entity does not have it.
@@ -214,7 +217,9 @@ export class World {
   /** Gives the fields in `mask` the contents of `value` in all versions held of a component, as if there had never been others. */
   blank(id: EntityId, c: number, mask: number, value: ComponentValue): void {
     const row = this.row(id, c);
-    if (row >= 0) this.#stores[c]!.blank(row, this.#component(c).fields, mask, value);
+    if (row < 0) return;
+    this.#stores[c]!.blank(row, this.#component(c).fields, mask, value);
+    this.#entities.touch(entitySlot(id), this.#entities.latestChange);
   }
 
   /** Reads the newest value into `out`; false when the entity does not have the component. Blobs are shared. */
@@ -325,6 +330,11 @@ export class World {
    */
   forEachChanged(tick: number, fn: (slot: number) => void): void {
     this.#entities.forEachChanged(tick, fn);
+  }
+
+  /** Latest tick that `forEachChanged` knows of; 0 before the first change. */
+  get latestChange(): number {
+    return this.#entities.latestChange;
   }
 
   /** Drops history that is too old at `tick`; the work is bounded by the components that changed lately. */

@@ -63,6 +63,28 @@ export class Bits {
     return value;
   }
 
+  /** The bit `n` behind the present one, which stays unread; 0 beyond the end. */
+  ahead(n: number): number {
+    const at = this.#at + n;
+    return at < this.bytes.length * 8 ? (this.bytes[at >> 3]! >> (at & 7)) & 1 : 0;
+  }
+
+  /** Passes over `n` bits. */
+  pass(n: number): void {
+    rule(n <= this.left, "Truncated", `${n} bits of ${this.left}`);
+    this.#at += n;
+  }
+
+  /** `short`. */
+  short(): number {
+    let place = 0;
+    while (this.bool()) {
+      place += 1;
+      rule(place <= 20, "OutOfRange", "short of more than 20 bits");
+    }
+    return 2 ** place + this.bits(place);
+  }
+
   /** `bool`. */
   bool(): boolean {
     return this.bits(1) === 1;

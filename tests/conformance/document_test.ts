@@ -1,6 +1,7 @@
 // docs/PROTOCOL.md is whole and its numbers are the driver's: every limit, code and kind that the page quotes is compared with the table it
 // comes from, and the decoders of this folder share nothing with the driver.
 
+import { MOTION_TABLES } from "../../replication/coding/motion_tables.ts";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { CloseCode } from "../../protocol/close_codes.ts";
 import { DENIAL_SUBJECTS } from "../../protocol/denial_subjects.ts";
@@ -263,4 +264,9 @@ Deno.test("the decoders of this folder import nothing of the driver, when their 
       assert(!glue.includes(resolveImport(path, specifier!)), `${path} imports ${specifier}`);
     }
   }
+});
+
+Deno.test("docs/motion_tables.json holds the tables that the driver codes with", () => {
+  const path = new URL("../../docs/motion_tables.json", import.meta.url);
+  assertEquals(JSON.parse(Deno.readTextFileSync(path)), MOTION_TABLES);
 });

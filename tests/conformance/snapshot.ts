@@ -2,7 +2,7 @@
 // says a receiver keeps and no longer, so that a sender that refers to anything else is found out.
 
 import { Bits, Malformed, rule, widthOf } from "./bits.ts";
-import { maskOf, readAbsolute, readChange, type Value } from "./values.ts";
+import { maskOf, readAbsolute, readChange, readForetold, type Value } from "./values.ts";
 import { type Component, historyTicks, type World } from "./world.ts";
 
 /** Bytes of one piece. */
@@ -46,6 +46,23 @@ interface ReadValue {
       readonly number: number;
       readonly bytes: Uint8Array;
     };
+}
+
+/** What the value before in a section said. */
+interface Section {
+  entries: number;
+  offset: number;
+  age: number | undefined;
+  unit: number;
+  before: number;
+}
+
+/** What a value says of itself. */
+interface Name {
+  readonly component: number;
+  readonly versionTick: number;
+  readonly sampleTime: number;
+  readonly code: number | undefined;
 }
 
 /** One entity of a section. */
@@ -131,13 +148,19 @@ export class SnapshotReceiver {
     const bits = new Bits(body);
     const grantEpoch = bits.bits(8);
     const entities: ReadEntity[] = [];
-    const section = { entries: 0, offset: 0, age: undefined as number | undefined };
+    const section: Section = { entries: 0, offset: 0, age: undefined, unit: 0, before: 0 };
     let id = 0;
     while (bits.bool()) {
+      const isRun = this.#isDown && bits.bool();
       id += bits.gamma();
       rule(id < 2 ** 32, "OutOfRange", "entity id");
-      const slot = id % 2 ** 20;
-      rule(slot >= 1 && slot <= this.#world.maxEntities, "OutOfRange", `slot ${slot}`);
+      if (isRun) {
+        const run = this.#run(bits, id, tick, section);
+        id = run.at(-1)!.id;
+        entities.push(...run);
+        continue;
+      }
+      this.#slot(id);
       entities.push(this.#entity(bits, id, tick, section));
       rule(section.entries <= 1_024, "OutOfRange", "more than 1,024 entries");
     }
@@ -146,11 +169,43 @@ export class SnapshotReceiver {
     return { grantEpoch, entities };
   }
 
+  #slot(id: number): void {
+    rule(id < 2 ** 32, "OutOfRange", "entity id");
+    const slot = id % 2 ** 20;
+    rule(slot >= 1 && slot <= this.#world.maxEntities, "OutOfRange", `slot ${slot}`);
+  }
+
+  /** Entities with one value each. */
+  #run(bits: Bits, from: number, tick: number, section: Section): ReadEntity[] {
+    const component = this.#component(bits);
+    this.#grant(component);
+    const name = this.#name(bits, component, tick, section);
+    rule(name.code !== 3, "NonCanonical", "pieces in a run");
+    const ids: number[] = [];
+    for (let id = from;;) {
+      for (let left = bits.short(); left > 0; left--) {
+        section.entries += 1;
+        rule(section.entries <= 1_024, "OutOfRange", "more than 1,024 entries");
+        ids.push(id);
+        id += 1;
+      }
+      const gap = bits.short();
+      if (gap === 1) break;
+      id += gap - 1;
+    }
+    rule(ids.length >= 2, "NonCanonical", "a run of one");
+    return ids.map((id) => {
+      this.#slot(id);
+      const values = [this.#contents(bits, id, name, tick, section)];
+      return { id, header: undefined, epoch: undefined, values };
+    });
+  }
+
   #entity(
     bits: Bits,
     id: number,
     tick: number,
-    section: { entries: number; offset: number; age: number | undefined },
+    section: Section,
   ): ReadEntity {
     const hasHeader = bits.bool();
     const header = hasHeader ? this.#header(bits) : undefined;
@@ -167,7 +222,8 @@ export class SnapshotReceiver {
       if (header !== undefined) {
         rule(header.components.get(component) === false, "Unexpected", "value not shown");
       }
-      values.push(this.#value(bits, id, component, tick, section));
+      const name = this.#name(bits, component, tick, section);
+      values.push(this.#contents(bits, id, name, tick, section));
     }
     rule(hasHeader || values.length > 0, "NonCanonical", "an entity without contents");
     return { id, header, epoch: this.#isDown ? undefined : epoch, values };
@@ -201,14 +257,8 @@ export class SnapshotReceiver {
     return { state, owner, epoch, components };
   }
 
-  #value(
-    bits: Bits,
-    id: number,
-    component: number,
-    tick: number,
-    section: { offset: number; age: number | undefined },
-  ): ReadValue {
-    const layout = this.#world.components[component]!;
+  /** What a value says of itself before its contents. */
+  #name(bits: Bits, component: number, tick: number, section: Section): Name {
     const versionTick = bits.bool() ? tick - bits.gamma() : tick;
     rule(versionTick >= 0, "OutOfRange", "version before the timeline's start");
     if (bits.bool()) {
@@ -219,6 +269,28 @@ export class SnapshotReceiver {
     const sampleTime = 64 * versionTick - section.offset;
     rule(sampleTime >= 0, "OutOfRange", "sample time before the timeline's start");
     const code = bits.bool() ? bits.bits(2) : undefined;
+    if (code === 0) {
+      const age = bits.bits(widthOf(this.#history));
+      rule(age >= 1 && age <= this.#history, "OutOfRange", `age ${age}`);
+      let unit = 0;
+      let before = 0;
+      if (bits.bool()) {
+        unit = bits.short();
+        before = bits.bits(5);
+        rule(before !== 0, "NonCanonical", "no version before");
+        rule(age + unit * widthOf(before) <= this.#history, "OutOfRange", "version before");
+      }
+      const isSame = age === section.age && unit === section.unit && before === section.before;
+      rule(!isSame, "NonCanonical", "reference as before");
+      Object.assign(section, { age, unit, before });
+    }
+    rule(code !== undefined || section.age !== undefined, "NonCanonical", "no age was sent before");
+    return { component, versionTick, sampleTime, code };
+  }
+
+  #contents(bits: Bits, id: number, name: Name, tick: number, section: Section): ReadValue {
+    const { component, versionTick, sampleTime, code } = name;
+    const layout = this.#world.components[component]!;
     const done = (contents: ReadValue["contents"]) => ({
       component,
       tick: versionTick,
@@ -237,20 +309,28 @@ export class SnapshotReceiver {
     if (code === 1) {
       reference = held.findLast((v) => v.tick < tick - this.#history && v.tick < versionTick);
     } else {
-      if (code === 0) {
-        const age = bits.bits(widthOf(this.#history));
-        rule(age >= 1 && age <= this.#history, "OutOfRange", `age ${age}`);
-        rule(age !== section.age, "NonCanonical", "age as before");
-        section.age = age;
-      }
-      const age = section.age;
-      rule(age !== undefined, "NonCanonical", "no age was sent before");
-      reference = held.find((v) => v.tick === tick - age);
+      reference = held.find((v) => v.tick === tick - section.age!);
     }
     if (reference === undefined || reference.tick >= versionTick) {
       const what = `entity ${id}, component ${component}, datagram tick ${tick}, version ` +
         `${versionTick}, code ${code}, age ${section.age}; held ${held.map((v) => v.tick)}`;
       throw new Malformed("UnknownBaseline", what);
+    }
+    if (code !== 1 && section.before !== 0) {
+      const { unit, before } = section;
+      const versions = [
+        reference,
+        ...[1, 2, 3, 4, 5].map((i) => {
+          if (Math.floor(before / 2 ** (i - 1)) % 2 === 0) return undefined;
+          const at = reference.tick - i * unit;
+          const version = held.find((v) => v.tick === at);
+          rule(version !== undefined, "UnknownBaseline", `version ${at} before the reference`);
+          return version;
+        }),
+      ];
+      const lag = (versionTick - reference.tick) / unit;
+      const value = readForetold(bits, layout, versions.map((v) => v?.value), lag);
+      return done({ kind: "change", value });
     }
     return done({ kind: "change", value: readChange(bits, layout, reference.value) });
   }

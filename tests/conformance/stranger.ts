@@ -181,7 +181,7 @@ export class Stranger {
     )?.[1];
     const differs = reference?.value?.some((field, i) => String(field) !== String(value[i]));
     if (reference?.value !== undefined && differs === true) {
-      w.bool(true).bits(2, 0).bits(widthOf(history), tick - reference.tick);
+      w.bool(true).bits(2, 0).bits(widthOf(history), tick - reference.tick).bool(false);
       change(w, layout, reference.value, value);
       this.changes += 1;
     } else {

@@ -2,6 +2,7 @@
 // `undefined` where the peer is not sent it.
 
 import { type Bits, rule, textOf, unfold, widthOf } from "./bits.ts";
+import { isForetold, largestTurnLane, readRun } from "./motion.ts";
 import { type Field, largestLane, type Layout } from "./world.ts";
 
 /** One field's contents: its lanes, or the bytes of a string or bytes field. */
@@ -48,6 +49,11 @@ function whole(bits: Bits, field: Field): FieldValue {
 
 /** Lanes of a quaternion, which some rotation must give. */
 function rotation(lanes: readonly number[], field: Field): readonly number[] {
+  if (field.precision > 0) {
+    const isOdd = lanes.slice(1).map((lane) => lane % 2);
+    rule(isOdd.every((odd) => odd === isOdd[0]), "NonCanonical", `${field.name} off the lattice`);
+    return lanes;
+  }
   const half = 2n ** BigInt(field.bits - 1) - 1n;
   const squares = lanes.slice(1).map((lane) => (BigInt(lane) - half) ** 2n);
   const largest = squares.reduce((most, square) => square > most ? square : most);
@@ -60,7 +66,7 @@ function rotation(lanes: readonly number[], field: Field): readonly number[] {
 function others(bits: Bits, field: Field): number[] {
   return Array.from({ length: 3 }, () => {
     const lane = bits.bits(field.bits);
-    rule(lane <= 2 ** field.bits - 2, "OutOfRange", `lane ${lane} of ${field.name}`);
+    rule(lane <= largestTurnLane(field), "OutOfRange", `lane ${lane} of ${field.name}`);
     return lane;
   });
 }
@@ -105,7 +111,7 @@ function changedUnchecked(bits: Bits, field: Field, reference: FieldValue): Fiel
       return value;
     }
     const [index, ...from] = reference as readonly number[];
-    return rotation([index!, ...block(bits, from, field.bits, 2 ** field.bits - 2)], field);
+    return rotation([index!, ...block(bits, from, field.bits, largestTurnLane(field))], field);
   }
   const isNumber = ["u8", "u16", "u32", "i32", "f32", "vec3"].includes(field.kind);
   const largest = largestLane(field);
@@ -129,6 +135,31 @@ export function readChange(bits: Bits, layout: Layout, reference: Value): Value 
     const from = reference[i];
     if (((fields >>> i) & 1) === 0 || from === undefined) return from;
     return changed(bits, field, from);
+  });
+}
+
+/** Contents as a change of the first of `versions`, foretold with the others; `lag` as in `readRun`. */
+export function readForetold(
+  bits: Bits,
+  layout: Layout,
+  versions: readonly (Value | undefined)[],
+  lag: number,
+): Value {
+  const reference = versions[0]!;
+  rule(
+    layout.fields.some((field, i) => reference[i] !== undefined && isForetold(field)),
+    "NonCanonical",
+    "nothing to foretell",
+  );
+  const run = readRun(bits, layout, versions, lag);
+  return layout.fields.map((field, i) => {
+    const from = reference[i]!;
+    const contents = run[i];
+    if (contents === undefined) return from;
+    if (contents === true) return changed(bits, field, from);
+    if (field.kind === "quat") rotation(contents as readonly number[], field);
+    rule(contents.some((v, k) => v !== from[k]), "NonCanonical", `${field.name} did not change`);
+    return contents;
   });
 }
 

@@ -28,6 +28,8 @@ export class Receivers<Client> {
 
   /** The client's end of a connection, so that what is committed on its datagrams is known to be the client's. */
   watch(client: Client, connector: Connection): Connection {
+    // With a new connection the driver begins a new history, and has let go of the old one.
+    this.#of.delete(client);
     this.#connectors.set(client, connector);
     return {
       start: (handler) =>

@@ -155,6 +155,14 @@ const TESTED_ELSEWHERE: Readonly<Record<string, readonly [file: string, test: st
     "tests/driver/work_budget_test.ts",
     "workAllowance() holds what reliable channels bring at 1.2 times their rates, and after a stall",
   ],
+  MAX_SHARED_BYTES: [
+    "tests/replication/shared_encodings_test.ts",
+    "`SharedEncodings.begin()` forgets the tick before, and a full store takes no more",
+  ],
+  MAX_SHARED_ENCODINGS: [
+    "tests/replication/shared_encodings_test.ts",
+    "`SharedEncodings.begin()` forgets the tick before, and a full store takes no more",
+  ],
   SPARE_STREAMS: [
     "tests/driver/peer_streams_test.ts",
     "reliableChannels() counts what a role may use, by either end's opening, and no more than any peer may have",
@@ -193,7 +201,7 @@ const NO_CONTAINER: Readonly<Record<string, readonly string[]>> = {
      MAX_DATAGRAMS_PER_TICK RECEIVE_SWEEP_ENTITIES SPAWN_LOOKS_PER_TICK DORMANT_CHECKS_PER_TICK MAX_SECTION_MISSES MAX_SECTION_ROUNDS
      MAX_FLUSHED_ACTIONS CHANNEL_JOIN_BYTES`.trim().split(/\s+/),
   "the range of one number": `
-    MAX_DECLARED_ID MAX_STEPS_FROM_ZERO MIN_QUAT_BITS MAX_QUAT_BITS MAX_INTEREST_RADIUS MIN_NETWORK_PREFIX MAX_CLOSE_CODE
+    MAX_DECLARED_ID MAX_STEPS_FROM_ZERO MIN_QUAT_BITS MAX_QUAT_BITS MIN_QUAT_PRECISION MAX_QUAT_PRECISION MAX_INTEREST_RADIUS MIN_NETWORK_PREFIX MAX_CLOSE_CODE
     MAX_APPLICATION_CODE WORLD_EPOCH_BITS ACK_BLOCK_SPAN MIN_HEAP_MB MAX_HEAP_MB MIN_MEMORY_MB MAX_MEMORY_MB DEFAULT_MEMORY_MB
     MEMORY_SOFT_SHARE MEMORY_HARD_SHARE MEMORY_SHED_STEP`.trim().split(/\s+/),
   "the length of one text or run of bytes, refused by its reader, whose tests cut every length": `

@@ -306,8 +306,11 @@ Deno.test("`isRotation()` leaves out what is further from a rotation than roundi
     const rest = 1 - v[0]! ** 2 - v[1]! ** 2 - v[2]! ** 2;
     const lead = Math.sqrt(Math.max(0, rest)) - Math.max(...v.map(Math.abs));
     const step = 1 / (half * Math.SQRT2);
-    if (rest >= 0 && lead >= 0) assert(isRotation(bitCount, lanes, 0), `${lanes}`);
-    else if (rest < 0 || lead < -3 * step) assert(!isRotation(bitCount, lanes, 0), `${lanes}`);
+    if (rest >= 0 && lead >= 0) {
+      assert(isRotation({ bits: bitCount, precision: 0 }, lanes, 0), `${lanes}`);
+    } else if (rest < 0 || lead < -3 * step) {
+      assert(!isRotation({ bits: bitCount, precision: 0 }, lanes, 0), `${lanes}`);
+    }
   }
 });
 

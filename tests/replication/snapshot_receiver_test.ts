@@ -67,6 +67,7 @@ function accept(receiver: SnapshotReceiver, bytes: Uint8Array, tick = TICK): Dec
 /** An entity without header, up to its values. */
 function entity(w: Writer, gap: number): void {
   w.bits(1, 1);
+  w.bits(0, 1); // no run
   writeGamma(w, gap);
   w.bits(0, 1);
 }
@@ -80,7 +81,9 @@ function value(w: Writer, component: number, code: number | undefined, age = 0):
   w.bits(code === undefined ? 0 : 1, 1);
   if (code === undefined) return;
   w.bits(code, 2);
-  if (code === 0) w.bits(age, A);
+  if (code !== 0) return;
+  w.bits(age, A);
+  w.bits(0, 1); // no versions before it
 }
 
 /** Health, absolute: its one field that a player may read. */
@@ -97,6 +100,7 @@ function end(w: Writer): void {
 
 function header(w: Writer, gap: number, state: number, ...components: number[]): void {
   w.bits(1, 1);
+  w.bits(0, 1); // no run
   writeGamma(w, gap);
   w.bits(1, 1);
   w.bits(state, 2);
@@ -515,7 +519,10 @@ Deno.test("`SnapshotReceiver` holds nothing of entities that the other end has n
   });
   for (let id = 1; id < 40; id++) {
     const bytes = section((w) => {
-      header(w, id, 2);
+      w.bits(1, 1);
+      writeGamma(w, id);
+      w.bits(1, 1);
+      w.bits(2, 2);
       w.bits(0, 1);
     });
     const decoded = accept(receiver, bytes);

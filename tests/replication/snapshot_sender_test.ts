@@ -162,8 +162,8 @@ Deno.test("`SnapshotSender` sends a change as a difference and says its sample t
   assertEquals(stage.words, ["5 0=7"]);
   assertEquals(entry!.mask, 1);
   assertEquals(entry!.time, stage.tick * 64);
-  // 9 for the frame, 10 around the entity, 15 around the value, 2 + 5 + 3 x 4 for its change.
-  assertEquals(stage.link.bitsSent - before, 53);
+  // 9 for the frame, 11 around the entity, 16 around the value, 2 + 5 + 3 x 4 for its change.
+  assertEquals(stage.link.bitsSent - before, 55);
 });
 
 Deno.test("`SnapshotSender` never sends a version that differs only in what the peer may not read", () => {

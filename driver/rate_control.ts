@@ -1,0 +1,203 @@
+// How fast state may go to one peer: below what the path carries, so that nothing waits in front of it. It follows the delay that a queue
+// adds to round trips, and heavy loss; it sends nothing and knows no datagram.
+
+import { MIN_PEER_BYTES_PER_S } from "../protocol/limits.ts";
+
+/** Rate at which a link begins, bytes a second, where its budget is not lower: what a join takes. */
+const FIRST_RATE = 128_000;
+/** A round, in which the rate changes once, has so many slots at least: acknowledgements come by slots. */
+const ROUND_SLOTS = 4;
+/** Time over which the shortest round trip counts as that of the empty path, ms, and the parts in which it is forgotten. */
+const BASE_MS = 60_000;
+const BASE_PARTS = 6;
+/** Added delay that is taken for a queue: at least so much, ms, and so much of a round trip; at most so much of it, or ms. */
+const LEAST_QUEUE_MS = 40;
+const LEAST_QUEUE_SHARE = 0.2;
+const MOST_QUEUE_SHARE = 0.4;
+const MOST_QUEUE_FLOOR_MS = 100;
+/** Multiple of the spread of round trips that a queue's delay exceeds: radio links delay packets at random. */
+const SPREAD_FACTOR = 1.25;
+/** Weight of a round in the mean of the spread. */
+const SPREAD_WEIGHT = 1 / 8;
+/** Of what arrived in a round with a queue, the share that the next may send; less while the queue is long. */
+const DRAIN = 0.95;
+const DRAIN_FAST = 0.8;
+/** A queue drains until so much of what is taken for one is left, or for so many rounds: else the empty path would be forgotten. */
+const EMPTY_SHARE = 0.4;
+const DRAIN_ROUNDS = 12;
+/** Share of a slot that the bytes of one slot may wait for one another. */
+const SLOT_SHARE = 0.75;
+/** Loss of a round, by bytes, from which the path counts as overfull; radio links lose 25 % without being full. */
+const HEAVY_LOSS = 0.45;
+const LOSS_FACTOR = 0.8;
+/** Growth of a rate that was made use of: until the first queue, far below what has arrived before, near it, and after many rounds so. */
+const START_GROWTH = 2;
+const RETURN_GROWTH = 1.15;
+const GROWTH = 1.04;
+const LATER_GROWTH = 1.1;
+const LATER_ROUNDS = 20;
+/** What counts as far below, and what a queue leaves of what had arrived before. */
+const RETURN_SHARE = 0.8;
+const FORGET_SHARE = 0.8;
+/** Weight of a round in the mean of what arrives: acknowledgements bunch. */
+const ARRIVAL_WEIGHT = 1 / 4;
+/** Share of the rate that counts as making use of it. */
+const USED = 0.7;
+
+/**
+ * The rate of one link.
+ *
+ * Order of calls: `handleSample` for each round-trip time, `handleSent`, `handleAcked` and `handleLost` for bytes that ask for an
+ * acknowledgement, `handleSlot` once a slot; then `bytesPerSecond` is what may go. Time is an argument, ms.
+ */
+export class RateControl {
+  readonly #most: number;
+  readonly #least: number;
+  readonly #slotMs: number;
+  #rate: number;
+  #isStarting = true;
+  /** Rounds for which the present queue has been draining. */
+  #drained = 0;
+  #queueMs = 0;
+  /** Rounds that made use of the rate since the last queue or heavy loss. */
+  #calm = 0;
+  #wasLong = false;
+  /** Mean of what arrives, bytes a second, and the most it was. */
+  #arrival = 0;
+  #best = 0;
+  // The shortest round trip of each part of the last seconds.
+  readonly #parts = new Float64Array(BASE_PARTS).fill(Infinity);
+  #part = 0;
+  #partEndsMs: number;
+  #spreadMs = 0;
+  // The present round.
+  #roundMs: number;
+  #shortestMs = Infinity;
+  #longestMs = 0;
+  #sent = 0;
+  #acked = 0;
+  #lost = 0;
+
+  /** @param budget Bytes a second that are never exceeded. @param tickHz Slots a second. */
+  constructor(budget: number, tickHz: number, nowMs: number) {
+    this.#most = budget;
+    this.#least = Math.min(budget, MIN_PEER_BYTES_PER_S);
+    this.#rate = Math.min(budget, FIRST_RATE);
+    this.#slotMs = 1000 / tickHz;
+    this.#roundMs = nowMs;
+    this.#partEndsMs = nowMs + BASE_MS / BASE_PARTS;
+  }
+
+  /** Bytes a second that may go now. */
+  get bytesPerSecond(): number {
+    return this.#rate;
+  }
+
+  /** Whether the path carries all that the budget allows, as far as is known. */
+  get isUnlimited(): boolean {
+    return this.#rate === this.#most;
+  }
+
+  /** Round-trip time of the empty path, ms; infinite before the first sample. */
+  get baseMs(): number {
+    let base = this.#shortestMs;
+    for (let i = 0; i < BASE_PARTS; i++) base = Math.min(base, this.#parts[i]!);
+    return base;
+  }
+
+  /** A round trip took this long, ms. */
+  handleSample(ms: number): void {
+    this.#shortestMs = Math.min(this.#shortestMs, ms);
+    this.#longestMs = Math.max(this.#longestMs, ms);
+    this.#parts[this.#part] = Math.min(this.#parts[this.#part]!, ms);
+  }
+
+  /** So many bytes went. */
+  handleSent(bytes: number): void {
+    this.#sent += bytes;
+  }
+
+  /** So many bytes were acknowledged. */
+  handleAcked(bytes: number): void {
+    this.#acked += bytes;
+  }
+
+  /** So many bytes were given up as lost. */
+  handleLost(bytes: number): void {
+    this.#lost += bytes;
+  }
+
+  /** A slot has come: ends the round when it is long enough. */
+  handleSlot(nowMs: number): void {
+    if (nowMs >= this.#partEndsMs) {
+      this.#part = (this.#part + 1) % BASE_PARTS;
+      this.#parts[this.#part] = this.#shortestMs;
+      this.#partEndsMs = nowMs + BASE_MS / BASE_PARTS;
+    }
+    const elapsedMs = nowMs - this.#roundMs;
+    const base = this.baseMs;
+    if (base === Infinity || elapsedMs < Math.max(base, ROUND_SLOTS * this.#slotMs)) return;
+    if (this.#shortestMs < Infinity) this.#endRound(elapsedMs, base);
+    this.#roundMs = nowMs;
+    this.#shortestMs = Infinity;
+    this.#longestMs = 0;
+    this.#sent = this.#acked = this.#lost = 0;
+  }
+
+  #endRound(elapsedMs: number, base: number): void {
+    const queueMs = this.#shortestMs - base;
+    const noiseMs = Math.max(
+      LEAST_QUEUE_MS,
+      SLOT_SHARE * this.#slotMs,
+      LEAST_QUEUE_SHARE * base,
+      SPREAD_FACTOR * this.#spreadMs,
+    );
+    const limitMs = Math.min(noiseMs, Math.max(MOST_QUEUE_FLOOR_MS, MOST_QUEUE_SHARE * base));
+    const arrived = this.#acked * 1000 / elapsedMs;
+    this.#arrival += (arrived - this.#arrival) * ARRIVAL_WEIGHT;
+    const isDraining = this.#drained > 0 && this.#drained < DRAIN_ROUNDS;
+    const isLong = queueMs > (isDraining ? EMPTY_SHARE * limitMs : limitMs);
+    // One late round may be a busy machine; a queue stays for the next.
+    const isSudden = isLong && queueMs <= 2 * limitMs && !isDraining && !this.#isStarting &&
+      !this.#wasLong;
+    this.#wasLong = isLong;
+    if (isSudden) return;
+    if (isLong) {
+      // What arrives is what the path carries; a little less lets the queue go, as long as it does get shorter.
+      if (!isDraining || queueMs >= this.#queueMs) {
+        this.#set(Math.min(this.#rate, arrived) * (queueMs > 2 * limitMs ? DRAIN_FAST : DRAIN));
+      }
+      this.#drained = isDraining ? this.#drained + 1 : 1;
+      this.#endCalm();
+    } else {
+      this.#drained = 0;
+      this.#spreadMs += (this.#longestMs - this.#shortestMs - this.#spreadMs) * SPREAD_WEIGHT;
+      if (this.#lost > HEAVY_LOSS * (this.#lost + this.#acked)) {
+        this.#set(this.#rate * LOSS_FACTOR);
+        this.#endCalm();
+      } else if (this.#sent * 1000 / elapsedMs > USED * this.#rate) {
+        this.#calm += 1;
+        this.#set(this.#rate * this.#growth());
+      }
+    }
+    this.#best = Math.max(this.#best, this.#arrival);
+    this.#queueMs = queueMs;
+  }
+
+  #growth(): number {
+    if (this.#isStarting) return START_GROWTH;
+    // A peer that was busy for a moment looks like a narrow path: the way back is short.
+    if (this.#rate < RETURN_SHARE * this.#best) return RETURN_GROWTH;
+    return this.#calm > LATER_ROUNDS ? LATER_GROWTH : GROWTH;
+  }
+
+  #endCalm(): void {
+    this.#isStarting = false;
+    this.#calm = 0;
+    this.#best *= FORGET_SHARE;
+  }
+
+  #set(rate: number): void {
+    this.#rate = Math.min(this.#most, Math.max(this.#least, rate));
+  }
+}

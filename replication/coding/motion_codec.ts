@@ -1,0 +1,314 @@
+// One arithmetic run for the numbers of one component value: which fields changed, and where positions, rotations and reals are, foretold
+// from several earlier versions that both ends hold. Which versions those are is named in the section; other fields are coded behind the run.
+
+import { Fault } from "../../protocol/faults.ts";
+import type { Reader } from "../../protocol/reader.ts";
+import type { Writer } from "../../protocol/writer.ts";
+import type { FieldGrant } from "../../permissions/grants.ts";
+import { laneMax } from "../quantise.ts";
+import { isRotation } from "../quaternion.ts";
+import { ArithmeticReader } from "./arithmetic_reader.ts";
+import { ArithmeticWriter } from "./arithmetic_writer.ts";
+import {
+  Distance,
+  HISTORY,
+  MotionClass,
+  MotionModel,
+  type MotionTables,
+  VERSIONS,
+} from "./motion_model.ts";
+import { type LaneCoder, LaneReader, LaneWriter } from "./residual_coder.ts";
+import { RotationChart } from "./rotation_chart.ts";
+
+/** Chances of "unchanged" on the coder's scale: of a vector that moved last time, that paused, that rested throughout, of any other field. */
+const UNCHANGED_MOVING = 100;
+const UNCHANGED_PAUSED = 49_152;
+const UNCHANGED_RESTING = 64_880;
+const UNCHANGED_OTHER = 60_000;
+/** Chance that a rotation's largest component is the same as before. */
+const SAME_LARGEST = 64_880;
+
+/** Versions before the baseline that a value can name. */
+export const MAX_BEFORE: number = VERSIONS - 1;
+
+/** The versions that a value is coded against; reused. */
+export class References {
+  /** Lanes of a store. */
+  lanes: Int32Array = new Int32Array(0);
+  /** Where in `lanes` each version's begin, the baseline first; -1 for one that is not named. */
+  readonly at: Int32Array = new Int32Array(VERSIONS).fill(-1);
+  /** How far the value lies ahead of the baseline. */
+  readonly distance: Distance = new Distance();
+  /** Versions, counted from the baseline up to the oldest one named. */
+  known = 1;
+
+  /** Begins with a baseline. */
+  begin(lanes: Int32Array, at: number): void {
+    this.lanes = lanes;
+    this.at.fill(-1);
+    this.at[0] = at;
+    this.known = 1;
+  }
+
+  /** Adds the version `units` units of time before the baseline; in ascending order. */
+  add(units: number, at: number): void {
+    this.at[units] = at;
+    this.known = units + 1;
+  }
+}
+
+interface Vector {
+  readonly field: FieldGrant;
+  readonly kind: MotionClass;
+  readonly axes: number;
+  readonly limit: number;
+  readonly isLattice: boolean;
+  readonly chart: RotationChart | undefined;
+  readonly model: MotionModel;
+}
+
+/** Codes values of one component. */
+export class MotionCodec {
+  /** Fields (mask) whose contents stand in the run. */
+  readonly fields: number;
+  readonly #tables: MotionTables;
+  readonly #fieldCount: number;
+  /** By field index. */
+  readonly #vectors: (Vector | undefined)[];
+  readonly #arithmeticReader = new ArithmeticReader();
+  readonly #laneReader = new LaneReader(this.#arithmeticReader);
+  #writer: Writer | undefined;
+  #arithmeticWriter: ArithmeticWriter | undefined;
+  #laneWriter: LaneWriter | undefined;
+
+  /** A codec for values with these fields. */
+  constructor(fields: readonly FieldGrant[], tables: MotionTables) {
+    this.#tables = tables;
+    this.#fieldCount = fields.length;
+    this.#vectors = fields.map(vectorOf);
+    this.fields = fields.reduce(
+      (mask, field) => this.#vectors[field.index] === undefined ? mask : mask | (1 << field.index),
+      0,
+    );
+  }
+
+  /** Writes the run of a value: which of the fields in `held` changed, and the contents of those that are foretold. */
+  encode(
+    writer: Writer,
+    references: References,
+    lanes: Int32Array,
+    held: number,
+    changed: number,
+  ): void {
+    if (this.#writer !== writer) {
+      this.#writer = writer;
+      this.#arithmeticWriter = new ArithmeticWriter(writer);
+      this.#laneWriter = new LaneWriter(this.#arithmeticWriter);
+    }
+    const run = this.#arithmeticWriter!;
+    run.begin();
+    this.#code(this.#laneWriter!, references, lanes, held, changed);
+    run.end();
+  }
+
+  /**
+   * Reads a run over `lanes`, which hold the baseline.
+   *
+   * @returns The fields that changed; check `reader.fault`.
+   */
+  decode(reader: Reader, references: References, lanes: Int32Array, held: number): number {
+    const run = this.#arithmeticReader;
+    run.begin(reader);
+    const changed = this.#code(this.#laneReader, references, lanes, held, 0);
+    run.end();
+    if (changed === 0) reader.fail(Fault.NonCanonical);
+    if (changed < 0) {
+      reader.fail(Fault.OutOfRange);
+      return 0;
+    }
+    const from = references.lanes;
+    for (let i = 0; i < this.#fieldCount; i++) {
+      const vector = this.#vectors[i];
+      if (vector === undefined || (changed & (1 << i)) === 0) continue;
+      const { laneOffset, lanes: count } = vector.field;
+      const at = references.at[0]! + laneOffset;
+      let isOther = false;
+      for (let k = 0; k < count; k++) if (lanes[laneOffset + k] !== from[at + k]) isOther = true;
+      if (
+        !isOther || (vector.chart !== undefined && !isRotation(vector.field, lanes, laneOffset))
+      ) {
+        reader.fail(Fault.NonCanonical);
+      }
+    }
+    return changed;
+  }
+
+  /** One pass, the same at both ends. Returns the fields that changed, -1 when a lane is out of its range. */
+  #code(
+    coder: LaneCoder,
+    references: References,
+    lanes: Int32Array,
+    held: number,
+    changed: number,
+  ): number {
+    let first: MotionModel | undefined;
+    let before: MotionModel | undefined;
+    let firstTurn: MotionModel | undefined;
+    let turnBefore: MotionModel | undefined;
+    let result = 0;
+    for (let i = 0; i < this.#fieldCount; i++) {
+      const bit = 1 << i;
+      if ((held & bit) === 0) continue;
+      const vector = this.#vectors[i];
+      let is = (changed & bit) === 0 ? 0 : 1;
+      if (held === bit) is = 1;
+      else {
+        const chance = vector === undefined
+          ? UNCHANGED_OTHER
+          : chanceOfRest(references, vector.field);
+        is = coder.flag(is, chance);
+      }
+      if (is === 0) continue;
+      result |= bit;
+      if (vector === undefined) continue;
+      const { model, field, chart, kind } = vector;
+      let isGood: boolean;
+      if (chart === undefined) {
+        load(references, field.laneOffset, vector.axes, model.history);
+        isGood = model.code(
+          coder,
+          this.#tables,
+          kind,
+          references.distance,
+          references.known,
+          lanes,
+          field.laneOffset,
+          vector.axes,
+          vector.limit,
+          false,
+          vector.axes === 3 ? first : undefined,
+          before,
+          undefined,
+        );
+        if (vector.axes === 3) {
+          first ??= model;
+          before = model;
+        }
+      } else {
+        const was = references.lanes[references.at[0]! + field.laneOffset]!;
+        let largest = lanes[field.laneOffset]!;
+        if (coder.flag(largest === was ? 0 : 1, SAME_LARGEST) === 1) {
+          largest = (was + coder.raw((largest - was) & 3, 2)) & 3;
+          // Said to be another one, but is none.
+          if (largest === was) return -1;
+        } else {
+          largest = was;
+        }
+        lanes[field.laneOffset] = largest;
+        loadTurns(references, field.laneOffset, largest, chart, model.history);
+        isGood = model.code(
+          coder,
+          this.#tables,
+          kind,
+          references.distance,
+          references.known,
+          lanes,
+          field.laneOffset + 1,
+          3,
+          vector.limit,
+          vector.isLattice,
+          firstTurn,
+          turnBefore,
+          before,
+        );
+        firstTurn ??= model;
+        turnBefore = model;
+      }
+      if (!isGood) return -1;
+    }
+    return result;
+  }
+}
+
+/** Fields whose lanes take no more bits gain nothing from being foretold. */
+const LEAST_BITS = 9;
+
+function vectorOf(field: FieldGrant): Vector | undefined {
+  const isReal = field.kind === "f32" || field.kind === "vec3";
+  if (field.kind !== "quat" && !(isReal && field.bits * field.lanes >= LEAST_BITS)) {
+    return undefined;
+  }
+  return {
+    field,
+    kind: isReal ? MotionClass.Position : MotionClass.Rotation,
+    axes: isReal ? field.lanes : 3,
+    limit: laneMax(field),
+    isLattice: !isReal && field.precision > 0,
+    chart: isReal ? undefined : new RotationChart(field),
+    model: new MotionModel(),
+  };
+}
+
+/** How likely a vector is to stay as it is, by which of the named versions differ from the baseline. */
+function chanceOfRest(references: References, field: FieldGrant): number {
+  const { lanes, at } = references;
+  const a = at[0]! + field.laneOffset;
+  let isNewest = true;
+  for (let i = 1; i < VERSIONS; i++) {
+    if (at[i]! < 0) continue;
+    const b = at[i]! + field.laneOffset;
+    for (let k = 0; k < field.lanes; k++) {
+      if (lanes[a + k] !== lanes[b + k]) return isNewest ? UNCHANGED_MOVING : UNCHANGED_PAUSED;
+    }
+    isNewest = false;
+  }
+  return UNCHANGED_RESTING;
+}
+
+/** Loads the versions of a position or real. */
+function load(references: References, offset: number, axes: number, history: Float64Array): void {
+  const { lanes, at } = references;
+  for (let i = 0; i < VERSIONS; i++) {
+    const from = at[i]!;
+    if (from < 0) continue;
+    for (let a = 0; a < axes; a++) history[i * 3 + a] = lanes[from + offset + a]! >>> 0;
+  }
+  fill(references, axes, history);
+}
+
+/** Loads the versions of a rotation, each as seen where `largest` is the largest component. */
+function loadTurns(
+  references: References,
+  offset: number,
+  largest: number,
+  chart: RotationChart,
+  history: Float64Array,
+): void {
+  const { lanes, at } = references;
+  for (let i = 0; i < VERSIONS; i++) {
+    const from = at[i]!;
+    if (from >= 0) chart.load(lanes, from + offset, largest, history, i * 3);
+  }
+  fill(references, 3, history);
+}
+
+/** Puts between versions what lies on the line between their neighbours, and behind the oldest what goes on as before. */
+function fill(references: References, axes: number, history: Float64Array): void {
+  const { at, known } = references;
+  for (let i = 1; i < VERSIONS; i++) {
+    if (at[i]! >= 0) continue;
+    if (i < known) {
+      let older = i + 1;
+      while (at[older]! < 0) older += 1;
+      for (let a = 0; a < axes; a++) {
+        const from = history[i * 3 - 3 + a]!;
+        history[i * 3 + a] = from + (history[older * 3 + a]! - from) / (older - i + 1);
+      }
+    } else {
+      for (let a = 0; a < axes; a++) {
+        history[i * 3 + a] = 2 * history[i * 3 - 3 + a]! - history[i * 3 - 6 + a]!;
+      }
+    }
+  }
+  for (let i = 0; i < HISTORY; i += 3) for (let a = axes; a < 3; a++) history[i + a] = 0;
+}

@@ -1,0 +1,98 @@
+// The line in which the entities with something to send wait in a tick, most urgent first. Places are kept from tick to tick, so that a
+// crowd waits without any allocation; how urgent an entity is, and what of it goes, is the sender's business.
+
+import { grown } from "./grow.ts";
+import type { EntityTrack } from "./tracks.ts";
+
+const FIRST_CAPACITY = 64;
+/** Urgencies below this are sorted by counting: ticks of waiting times nearness, headers' weight added. */
+const COUNTED = 512;
+
+/** Order of calls, once a tick: `clear`, `add` for each entity, `sort`; then look at them and take out what went. */
+export class UrgencyLine {
+  #count = 0;
+  /** Place of the first in `#tracks`. */
+  #head = 0;
+  #tracks: (EntityTrack | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
+  #sorted: (EntityTrack | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
+  #urgency = new Int32Array(FIRST_CAPACITY);
+  readonly #start = new Int32Array(COUNTED + 1);
+  /** Urgencies from {@linkcode COUNTED} on: few, or all of a world that is new to its peer. */
+  readonly #great: number[] = [];
+  readonly #byUrgency = (a: number, b: number): number =>
+    this.#urgency[b]! - this.#urgency[a]! || a - b;
+
+  /** Entities in line. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The entity at a place. */
+  at(place: number): EntityTrack {
+    return this.#tracks[this.#head + place]!;
+  }
+
+  /** Sends everyone away. */
+  clear(): void {
+    this.#count = 0;
+    this.#head = 0;
+  }
+
+  /** Puts an entity at the end, before any `sort`. @param urgency A whole number below 2^31; fractions are cut off. */
+  add(track: EntityTrack, urgency: number): void {
+    if (this.#count === this.#urgency.length) this.#grow();
+    this.#tracks[this.#count] = track;
+    this.#urgency[this.#count] = urgency;
+    this.#count += 1;
+  }
+
+  /** Brings the most urgent to the front; those of equal urgency keep the order in which they came. */
+  sort(): void {
+    const count = this.#count;
+    const start = this.#start;
+    start.fill(0);
+    this.#great.length = 0;
+    for (let i = 0; i < count; i++) {
+      const urgency = this.#urgency[i]!;
+      if (urgency >= COUNTED) this.#great.push(i);
+      else start[COUNTED - 1 - urgency + 1]! += 1;
+    }
+    start[0] = this.#great.length;
+    if (start[0] > 1) this.#great.sort(this.#byUrgency);
+    for (let i = 0; i < start[0]; i++) this.#sorted[i] = this.#tracks[this.#great[i]!];
+    for (let i = 1; i <= COUNTED; i++) start[i]! += start[i - 1]!;
+    for (let i = 0; i < count; i++) {
+      const urgency = this.#urgency[i]!;
+      if (urgency >= COUNTED) continue;
+      const place = start[COUNTED - 1 - urgency]!;
+      start[COUNTED - 1 - urgency] = place + 1;
+      this.#sorted[place] = this.#tracks[i];
+    }
+    const tracks = this.#tracks;
+    this.#tracks = this.#sorted;
+    this.#sorted = tracks;
+  }
+
+  /** The entity at `from` moves to the place `to` before it. */
+  keep(from: number, to: number): void {
+    this.#tracks[this.#head + to] = this.#tracks[this.#head + from];
+  }
+
+  /** Places from `from` to before `to` are empty: those in front move up to the others, who may be many. */
+  closeGap(from: number, to: number): void {
+    const gap = to - from;
+    for (let place = this.#head + from - 1; place >= this.#head; place--) {
+      this.#tracks[place + gap] = this.#tracks[place];
+    }
+    this.#head += gap;
+    this.#count -= gap;
+  }
+
+  #grow(): void {
+    const capacity = this.#urgency.length * 2;
+    this.#urgency = grown(this.#urgency, capacity);
+    for (const list of [this.#tracks, this.#sorted]) {
+      while (list.length < capacity) list.push(undefined);
+    }
+  }
+}

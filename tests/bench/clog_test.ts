@@ -1,0 +1,23 @@
+// The clog benchmark as its users run it: twenty seconds of a smaller room, on links that are narrower than it needs.
+
+import { assert } from "@std/assert";
+import { benchFigures } from "../support/bench_figures.ts";
+
+Deno.test("`clog` finds short queues and a moving room, when links are narrow and lossy for 20 s", async () => {
+  const figures = await benchFigures(
+    "clog",
+    ["--users", "12", "--seconds", "20", "--link", "6"],
+    {
+      // On virtual time nothing depends on the machine: these are promises, not plausibilities.
+      backlog_rtt_max: [0, 1.5],
+      backlog_rtt_p99: [0, 1.25],
+      heap_slope_kB_per_min: [-100_000, 100_000],
+      max_staleness_ms: [100, 3_000],
+      staleness_p99_ms: [100, 2_000],
+      updates_per_pair: [4, 20.5],
+      kBps_down: [2, 7],
+      lost_share: [0.005, 0.05],
+    },
+  );
+  assert(Number(figures["updates_per_pair"]) < 19, "the links are too narrow for all");
+});

@@ -1,0 +1,111 @@
+// A link's rate against a model of the path: a wire of some width with a queue in front of it, on slots.
+
+import { assert, assertEquals } from "@std/assert";
+import { RateControl } from "../../driver/rate_control.ts";
+import { createPrng } from "../support/prng.ts";
+
+const HZ = 20;
+const SLOT_MS = 1000 / HZ;
+const DATAGRAM = 1_150;
+
+interface Model {
+  readonly budget: number;
+  /** Bytes a second that the wire carries. */
+  readonly width: (nowMs: number) => number;
+  readonly baseMs: number;
+  readonly loss?: (nowMs: number) => number;
+  readonly jitterMs?: number;
+  /** Bytes a second that there are to be sent. */
+  readonly demand?: number;
+}
+
+/** One datagram on its way. */
+interface Flying {
+  readonly at: number;
+  readonly sentMs: number;
+  readonly bytes: number;
+  readonly isLost: boolean;
+}
+
+/** Lets state flow for a time; returns the queue's longest delay after `settledMs`, and the mean rate of arrival. */
+function flow(model: Model, ms: number, settledMs: number) {
+  const { budget, width, baseMs, loss = () => 0, jitterMs = 0, demand = Infinity } = model;
+  const prng = createPrng(1);
+  const control = new RateControl(budget, HZ, 0);
+  const underWay: Flying[] = [];
+  let [busyMs, worstMs, arrived, inFlight, debt] = [0, 0, 0, 0, 0];
+  for (let nowMs = 0; nowMs < ms; nowMs += SLOT_MS) {
+    let newest: Flying | undefined;
+    while (underWay.length > 0 && underWay[0]!.at <= nowMs) {
+      const one = underWay.shift()!;
+      inFlight -= one.bytes;
+      if (one.isLost) control.handleLost(one.bytes);
+      else {
+        newest = one;
+        control.handleAcked(one.bytes);
+        if (nowMs >= settledMs) arrived += one.bytes;
+      }
+    }
+    // An acknowledgement a slot, which measures the newest datagram.
+    if (newest !== undefined) control.handleSample(newest.at - newest.sentMs);
+    control.handleSlot(nowMs);
+    const windowMs = Math.min(333, control.baseMs) + 2 * SLOT_MS;
+    debt = Math.max(0, debt - control.bytesPerSecond / HZ);
+    for (let sent = 0; sent < demand / HZ && debt < control.bytesPerSecond / HZ;) {
+      if (inFlight >= Math.max(DATAGRAM, control.bytesPerSecond * windowMs / 1000)) break;
+      const bytes = Math.min(DATAGRAM, demand / HZ);
+      sent += bytes;
+      debt += bytes;
+      inFlight += bytes;
+      control.handleSent(bytes);
+      busyMs = Math.max(busyMs, nowMs) + bytes * 1000 / width(nowMs);
+      if (nowMs >= settledMs) worstMs = Math.max(worstMs, busyMs - nowMs);
+      const at = Math.max(busyMs + baseMs + jitterMs * prng(), underWay.at(-1)?.at ?? 0);
+      underWay.push({ at, sentMs: nowMs, bytes, isLost: prng() < loss(nowMs) });
+    }
+  }
+  return { control, worstMs, arrived: arrived * 1000 / (ms - settledMs) };
+}
+
+Deno.test("`RateControl` fills a narrow wire without a queue of a round trip, when the budget is far above it", () => {
+  for (const width of [10_000, 32_000, 90_000]) {
+    const model = { budget: 256_000, width: () => width, baseMs: 200 };
+    const { worstMs, arrived } = flow(model, 120_000, 15_000);
+    // A slow wire is busy with the last two for a while.
+    const datagramMs = DATAGRAM * 1000 / width;
+    assert(worstMs < 200 + 2 * datagramMs, `${worstMs} ms in front of ${width} B/s`);
+    assert(arrived > 0.8 * width, `${arrived} of ${width} B/s`);
+  }
+});
+
+Deno.test("`RateControl` finds the budget and keeps to it, when the wire is wide", () => {
+  const model = { budget: 1_000_000, width: () => 10_000_000, baseMs: 40 };
+  const { control, arrived } = flow(model, 20_000, 5_000);
+  assert(control.isUnlimited);
+  assertEquals(control.bytesPerSecond, 1_000_000);
+  assert(Math.abs(arrived - 1_000_000) < 20_000, `${arrived} B/s`);
+});
+
+Deno.test("`RateControl` follows the wire, when that gets narrow and wide again", () => {
+  const width = (nowMs: number) => nowMs >= 30_000 && nowMs < 60_000 ? 15_000 : 120_000;
+  const model = { budget: 100_000, width, baseMs: 100 };
+  assert(flow(model, 60_000, 45_000).worstMs < 200);
+  const { control } = flow(model, 120_000, 110_000);
+  assert(control.bytesPerSecond > 60_000, `${control.bytesPerSecond} B/s`);
+});
+
+Deno.test("`RateControl` leaves the rate alone, when round trips vary, a quarter is lost, or little is sent", () => {
+  const wide = { budget: 128_000, width: () => 10_000_000, baseMs: 60 };
+  for (const model of [{ ...wide, jitterMs: 40 }, { ...wide, loss: () => 0.25 }]) {
+    assert(flow(model, 60_000, 30_000).control.bytesPerSecond > 60_000);
+  }
+  const idle = flow({ ...wide, demand: 500 }, 60_000, 30_000);
+  assertEquals(idle.control.bytesPerSecond, 128_000);
+});
+
+Deno.test("`RateControl` slows down, when most is lost without any queue, and recovers", () => {
+  const loss = (nowMs: number) => nowMs >= 10_000 && nowMs < 20_000 ? 0.7 : 0;
+  const model = { budget: 200_000, width: () => 10_000_000, baseMs: 100, loss };
+  assert(flow(model, 20_000, 10_000).control.bytesPerSecond < 100_000);
+  assert(flow(model, 60_000, 50_000).control.bytesPerSecond > 150_000);
+});
