@@ -3,7 +3,7 @@
 
 /** Versions remembered. */
 export const ACKED_VERSIONS = 8;
-const COLUMNS = 3;
+const COLUMNS = 4;
 
 /** A few acknowledged versions, newest first. */
 export class AckedVersions {
@@ -26,8 +26,13 @@ export class AckedVersions {
     return this.#rows[i * COLUMNS + 2]!;
   }
 
+  /** Sub-ticks from its sample time to the start of its link tick, as they were sent. */
+  offset(i: number): number {
+    return this.#rows[i * COLUMNS + 3]!;
+  }
+
   /** Enters a version at its place; one that is known already or older than all that are remembered changes nothing. */
-  add(linkTick: number, worldTick: number, sent: number): void {
+  add(linkTick: number, worldTick: number, sent: number, offset: number): void {
     const rows = this.#rows;
     let place = 0;
     while (place < this.count && rows[place * COLUMNS]! > linkTick) place += 1;
@@ -38,6 +43,7 @@ export class AckedVersions {
     rows[from] = linkTick;
     rows[from + 1] = worldTick;
     rows[from + 2] = sent;
+    rows[from + 3] = offset;
     if (this.count < ACKED_VERSIONS) this.count += 1;
   }
 

@@ -37,6 +37,7 @@ interface Plan {
   worldTick: number;
   worldWrites: number;
   nulled: number;
+  offset: number;
   piece: number;
   transfer: PieceTransfer | undefined;
 }
@@ -194,7 +195,7 @@ export class EntityPlanner {
     const bits = this.#builder.addValue(
       value.component,
       isNew ? this.tick : value.linkTick,
-      this.#encoder.sampleTime(track, value),
+      this.#encoder.offset,
       this.#encoder,
       start,
     );
@@ -209,9 +210,9 @@ export class EntityPlanner {
 
   #startTransfer(track: EntityTrack, value: ValueTrack, isNew: boolean, maxBits: number): boolean {
     if (!value.holdsPlace && !this.#places.hasRoomFor(this.#newPlaces + 1)) return true;
-    const bytes = this.#encoder.encodeBytes(track, value, !isNew);
-    const time = this.#encoder.sampleTime(track, value);
-    const transfer = new PieceTransfer(isNew ? this.tick : value.linkTick, time, bytes);
+    const bytes = this.#encoder.encodeBytes(track, value, this.tick, !isNew);
+    const linkTick = isNew ? this.tick : value.linkTick;
+    const transfer = new PieceTransfer(linkTick, this.#encoder.offset, bytes);
     return this.#planPiece(value, transfer, isNew, maxBits);
   }
 
@@ -226,7 +227,7 @@ export class EntityPlanner {
     const bits = this.#builder.addPiece(
       value.component,
       transfer.linkTick,
-      transfer.time,
+      transfer.offset,
       piece,
       bitsFor(transfer.count - 1),
       transfer.bytes.length,
@@ -247,16 +248,17 @@ export class EntityPlanner {
     piece: number,
     transfer: PieceTransfer | undefined,
   ): void {
-    const { worldTick, worldWrites, nulled } = this.#encoder;
+    const { worldTick, worldWrites, nulled, offset } = this.#encoder;
     const plan = this.#plans[this.#planCount];
     if (plan === undefined) {
-      this.#plans.push({ value, isNew, worldTick, worldWrites, nulled, piece, transfer });
+      this.#plans.push({ value, isNew, worldTick, worldWrites, nulled, offset, piece, transfer });
     } else {
       plan.value = value;
       plan.isNew = isNew;
       plan.worldTick = worldTick;
       plan.worldWrites = worldWrites;
       plan.nulled = nulled;
+      plan.offset = offset;
       plan.piece = piece;
       plan.transfer = transfer;
     }
@@ -297,6 +299,7 @@ export class EntityPlanner {
     value.linkTick = tick;
     value.linkWorldTick = plan.worldTick;
     value.linkNulled = plan.nulled;
+    value.linkOffset = plan.offset;
     value.versionCount += 1;
     value.isAcked = false;
     value.isForced = false;

@@ -1,7 +1,6 @@
 // One large value on its way in numbered pieces, the sender's half: which pieces were sent, lost and acknowledged. The receiver's half is
 // `piece_assembly.ts`; neither knows what the bytes mean.
 
-import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { SNAPSHOT_PIECE_BYTES } from "../protocol/limits.ts";
 
 const UNSENT = 0;
@@ -17,8 +16,8 @@ export function pieceCount(bytes: number): number {
 export class PieceTransfer {
   /** The version. */
   readonly linkTick: number;
-  /** Its sample time. */
-  readonly time: TimelineTime;
+  /** Sub-ticks from its sample time to the start of its tick. */
+  readonly offset: number;
   /** The whole absolute value as `FieldCodec` writes it, padded to whole bytes. */
   readonly bytes: Uint8Array;
   /** Number of pieces. */
@@ -29,9 +28,9 @@ export class PieceTransfer {
   #ackedCount = 0;
 
   /** A transfer of which nothing was sent. */
-  constructor(linkTick: number, time: TimelineTime, bytes: Uint8Array) {
+  constructor(linkTick: number, offset: number, bytes: Uint8Array) {
     this.linkTick = linkTick;
-    this.time = time;
+    this.offset = offset;
     this.bytes = bytes;
     this.count = pieceCount(bytes.length);
     this.#state = new Uint8Array(this.count);

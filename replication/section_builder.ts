@@ -1,13 +1,11 @@
 // Lays out one snapshot section: collects headers, values and pieces in the order of their priority, then writes them in the order of
 // their ids. It counts bits and knows the layout; what deserves to be sent is the sender's decision.
 
-import { SUBTICKS } from "../protocol/timeline_units.ts";
 import { Writer } from "../protocol/writer.ts";
 import { foldSigned, gammaBits, writeGamma, writeShort } from "./gamma.ts";
 import {
   BEFORE_BITS,
   GRANT_EPOCH_BITS,
-  MAX_TIME_OFFSET,
   REFERENCE_CODE_BITS,
   ReferenceCode,
   type SectionWidths,
@@ -34,7 +32,7 @@ interface Item {
   component: number;
   /** Link version. */
   tick: number;
-  /** Start of the version's tick less the sample time, 1/64 ticks. */
+  /** Start of the version's tick less the sample time, 1/64 ticks; 0 where the contents tell it. */
   timeOffset: number;
   code: ReferenceCode;
   /** Age of the reference in ticks. */
@@ -139,18 +137,20 @@ export class SectionBuilder {
   /**
    * Adds to the open entity a value whose bits stand in `scratch` from bit `start` on. Components come in ascending order.
    *
+   * @param offset Start of the version's tick less the sample time, 1/64 ticks.
    * @param references What it was coded against.
    * @returns The bits it takes at most.
    */
   addValue(
     component: number,
     tick: number,
-    time: number,
+    offset: number,
     references: ReferenceNames,
     start: number,
   ): number {
     const { baseTick } = references;
-    const item = this.#nextItem(component, tick, time);
+    const isForetold = baseTick !== NEVER && references.before !== 0;
+    const item = this.#nextItem(component, tick, isForetold ? 0 : offset);
     item.start = start;
     item.bits = this.scratch.bitLength - start;
     if (baseTick === NEVER) {
@@ -170,13 +170,13 @@ export class SectionBuilder {
   addPiece(
     component: number,
     tick: number,
-    time: number,
+    offset: number,
     piece: number,
     pieceBits: number,
     totalBytes: number,
     bytes: Uint8Array,
   ): number {
-    const item = this.#nextItem(component, tick, time);
+    const item = this.#nextItem(component, tick, offset);
     item.code = ReferenceCode.Piece;
     item.piece = piece;
     item.pieceBits = pieceBits;
@@ -293,15 +293,20 @@ export class SectionBuilder {
     for (let i = from; i < end; i++) this.#writeContents(writer, items[order[i]!.firstItem]!);
   }
 
-  /** Component, version, sample time and reference. */
+  /** Component, version, reference and, where the contents do not tell it, sample time. */
   #writeName(writer: Writer, item: Item): void {
     writer.bits(item.component, this.#widths.component);
     this.#writeVersion(writer, item.tick);
+    this.#writeReference(writer, item);
+    if (item.before !== 0) return;
     writer.bool(item.timeOffset !== this.#previousOffset);
     if (item.timeOffset !== this.#previousOffset) {
       writeGamma(writer, foldSigned(item.timeOffset) + 1);
       this.#previousOffset = item.timeOffset;
     }
+  }
+
+  #writeReference(writer: Writer, item: Item): void {
     const isSame = item.code === ReferenceCode.Age && item.age === this.#previousAge &&
       item.unit === this.#previousUnit && item.before === this.#previousBefore;
     writer.bool(!isSame);
@@ -329,7 +334,7 @@ export class SectionBuilder {
     }
   }
 
-  #nextItem(component: number, tick: number, time: number): Item {
+  #nextItem(component: number, tick: number, timeOffset: number): Item {
     let item = this.#items[this.#itemCount];
     if (item === undefined) {
       item = {
@@ -352,8 +357,7 @@ export class SectionBuilder {
     this.#itemCount += 1;
     item.component = component;
     item.tick = tick;
-    const offset = tick * SUBTICKS - time;
-    item.timeOffset = Math.max(-MAX_TIME_OFFSET, Math.min(MAX_TIME_OFFSET, offset));
+    item.timeOffset = timeOffset;
     item.age = 0;
     item.unit = 0;
     item.before = 0;

@@ -6,8 +6,8 @@ import type { EntityTrack, ValueTrack } from "./tracks.ts";
 
 const FIRST_CAPACITY = 256;
 
-/** Bytes of one entry: two references, three doubles, two integers. */
-export const LOGGED_ENTRY_BYTES = 2 * 8 + 3 * 8 + 2 * 4;
+/** Bytes of one entry: two references, three doubles, three integers. */
+export const LOGGED_ENTRY_BYTES = 2 * 8 + 3 * 8 + 3 * 4;
 
 /** An entry of a datagram, as {@linkcode SectionLog.forEach} gives it; one object, reused. */
 export interface LoggedEntry {
@@ -20,6 +20,8 @@ export interface LoggedEntry {
   nulled: number;
   /** `ValueTrack.versionCount` when the version was made. */
   count: number;
+  /** `ValueTrack.linkOffset` of the version. */
+  offset: number;
   /** Number of the piece, -1 for a whole value. */
   piece: number;
   /** Tick of the datagram. */
@@ -49,6 +51,7 @@ export class SectionLog {
   #worldTick = new Float64Array(FIRST_CAPACITY);
   #nulled = new Int32Array(FIRST_CAPACITY);
   #versionCount = new Float64Array(FIRST_CAPACITY);
+  #offset = new Int32Array(FIRST_CAPACITY);
   #piece = new Int32Array(FIRST_CAPACITY);
   #head = 0;
   #tail = 0;
@@ -89,6 +92,7 @@ export class SectionLog {
     this.#worldTick[at] = value?.linkWorldTick ?? 0;
     this.#nulled[at] = value?.linkNulled ?? 0;
     this.#versionCount[at] = value?.versionCount ?? 0;
+    this.#offset[at] = value?.linkOffset ?? 0;
     this.#piece[at] = piece;
     this.#head += 1;
     const datagram = this.#newest % SENT_LOG_ENTRIES;
@@ -111,6 +115,7 @@ export class SectionLog {
       entry.worldTick = this.#worldTick[at]!;
       entry.nulled = this.#nulled[at]!;
       entry.count = this.#versionCount[at]!;
+      entry.offset = this.#offset[at]!;
       entry.piece = this.#piece[at]!;
       fn(entry, sequence);
     }
@@ -164,6 +169,7 @@ export class SectionLog {
     const worldTick = new Float64Array(capacity);
     const nulled = new Int32Array(capacity);
     const versionCount = new Float64Array(capacity);
+    const offset = new Int32Array(capacity);
     const piece = new Int32Array(capacity);
     for (let position = this.#tail; position < this.#head; position++) {
       const from = position & (this.#capacity - 1);
@@ -174,6 +180,7 @@ export class SectionLog {
       worldTick[to] = this.#worldTick[from]!;
       nulled[to] = this.#nulled[from]!;
       versionCount[to] = this.#versionCount[from]!;
+      offset[to] = this.#offset[from]!;
       piece[to] = this.#piece[from]!;
     }
     this.#capacity = capacity;
@@ -183,6 +190,7 @@ export class SectionLog {
     this.#worldTick = worldTick;
     this.#nulled = nulled;
     this.#versionCount = versionCount;
+    this.#offset = offset;
     this.#piece = piece;
   }
 }

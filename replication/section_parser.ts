@@ -27,6 +27,7 @@ import {
 import {
   BEFORE_BITS,
   GRANT_EPOCH_BITS,
+  MAX_TIME_OFFSET,
   REFERENCE_CODE_BITS,
   ReferenceCode,
   type SectionWidths,
@@ -34,6 +35,7 @@ import {
   STATE_BITS,
 } from "./section_layout.ts";
 import { NEVER, ViewState } from "./tracks.ts";
+import type { VersionStore } from "./version_store.ts";
 import { changedFields, type ComponentValue, createValue } from "./value.ts";
 
 const MAX_ENTITY_ID = 0xffff_ffff;
@@ -64,6 +66,7 @@ export class SectionParser {
   #versionTick = 0;
   #time: TimelineTime = 0;
   #code: ReferenceCode = ReferenceCode.None;
+  #isForetold = false;
   readonly #runIds: EntityId[] = [];
   readonly #history = new References();
   // The entity being read.
@@ -240,21 +243,23 @@ export class SectionParser {
     }
     if (reader.fault !== undefined) return false;
     this.#versionTick = this.#tick - (reader.bool() ? readGamma(reader) : 0);
-    this.#time = this.#readTime(reader, this.#versionTick);
-    if (this.#versionTick < 0 || this.#time < 0) reader.fail(Fault.OutOfRange);
     this.#code = this.#readCode(reader);
+    this.#isForetold = this.#code === ReferenceCode.Age && this.#previousBefore !== 0;
+    // The contents of what is foretold tell it.
+    if (!this.#isForetold) this.#readOffset(reader);
+    this.#setTime(reader, this.#isForetold ? 0 : this.#previousOffset);
     return reader.fault === undefined;
   }
 
   #readContents(reader: Reader): void {
     const component = this.#component;
     const versionTick = this.#versionTick;
-    const time = this.#time;
     const allowed = this.#allowed;
     const code = this.#code;
+    const isForetold = this.#isForetold;
     const value = findValue(this.#entity, component);
     if (code === ReferenceCode.Piece) {
-      return this.#readPiece(reader, component, value, versionTick, time, allowed);
+      return this.#readPiece(reader, component, value, versionTick, this.#time, allowed);
     }
     const out = this.#pool.nextValue(component);
     let held: number;
@@ -264,7 +269,6 @@ export class SectionParser {
     } else {
       const store = this.#held.stores[component]!;
       const reference = this.#findReference(value, versionTick, code);
-      const isForetold = code === ReferenceCode.Age && this.#previousBefore !== 0;
       if (reference < 0 || (isForetold && !this.#findHistory(value!, reference))) {
         const isErased = value !== undefined && versionTick < value.maskTick;
         return reader.fail(isErased ? Fault.WrongEpoch : Fault.UnknownBaseline);
@@ -276,6 +280,7 @@ export class SectionParser {
         // Where nothing can be foretold, the plain form is the one legal one.
         if ((codec.foretold & held) === 0) return reader.fail(Fault.NonCanonical);
         codec.decodeDelta(reader, out, held, this.#history);
+        this.#setTime(reader, (this.#offsetOf(store, reference) + this.#history.shift) | 0);
       } else {
         codec.decodeDelta(reader, out, held);
       }
@@ -283,7 +288,7 @@ export class SectionParser {
     if ((held & ~this.#fieldsNow(component)) !== 0) reader.fail(Fault.WrongEpoch);
     if (reader.fault !== undefined) return;
     const isAbsolute = code === ReferenceCode.None;
-    this.#addValue(component, value, versionTick, time, out, held, isAbsolute);
+    this.#addValue(component, value, versionTick, this.#time, out, held, isAbsolute);
   }
 
   /** Collects the versions named before the reference; false when one is not held. */
@@ -292,23 +297,35 @@ export class SectionParser {
     const history = this.#history;
     const baseTick = store.tick(reference);
     history.begin(store.lanes, reference * store.laneCount);
+    const offset = this.#offsetOf(store, reference);
+    history.isSteady = true;
     for (let i = 1; i <= MAX_BEFORE; i++) {
       if ((this.#previousBefore & (1 << (i - 1))) === 0) continue;
       const version = store.find(value.row, baseTick - i * this.#previousUnit);
       if (version < 0) return false;
       history.add(i, version * store.laneCount);
+      if (this.#offsetOf(store, version) !== offset) history.isSteady = false;
     }
     history.distance.set(this.#versionTick - baseTick, this.#previousUnit);
     return true;
   }
 
-  #readTime(reader: Reader, versionTick: number): TimelineTime {
-    if (reader.bool()) {
-      const offset = unfoldSigned(readGamma(reader) - 1);
-      if (offset === this.#previousOffset) reader.fail(Fault.NonCanonical);
-      this.#previousOffset = offset;
-    }
-    return versionTick * SUBTICKS - this.#previousOffset;
+  #readOffset(reader: Reader): void {
+    if (!reader.bool()) return;
+    const offset = unfoldSigned(readGamma(reader) - 1);
+    if (offset === this.#previousOffset) reader.fail(Fault.NonCanonical);
+    this.#previousOffset = offset;
+  }
+
+  /** Start of a held version's tick less its sample time. */
+  #offsetOf(store: VersionStore, version: number): number {
+    return store.tick(version) * SUBTICKS - store.time(version);
+  }
+
+  #setTime(reader: Reader, offset: number): void {
+    this.#time = this.#versionTick * SUBTICKS - offset;
+    const isSayable = offset >= -MAX_TIME_OFFSET && offset <= MAX_TIME_OFFSET;
+    if (!isSayable || this.#versionTick < 0 || this.#time < 0) reader.fail(Fault.OutOfRange);
   }
 
   #readCode(reader: Reader): ReferenceCode {

@@ -5,7 +5,7 @@ import { MAX_SHARED_BYTES, MAX_SHARED_ENCODINGS } from "../protocol/limits.ts";
 import { Writer } from "../protocol/writer.ts";
 
 /** Numbers of a key: what the bits of a value depend on, each a whole number below 2^53. */
-export const KEY_NUMBERS = 16;
+export const KEY_NUMBERS = 18;
 /** Places of the hash table; half of them at most are taken. */
 const PLACES = 2 * MAX_SHARED_ENCODINGS;
 

@@ -52,12 +52,13 @@ export class TrackAcks {
   #handleVersionAcked(entry: LoggedEntry, value: ValueTrack): void {
     const isNewest = entry.tick === value.linkTick;
     const worldTick = isNewest ? value.linkWorldTick : entry.worldTick;
-    value.acked.add(entry.tick, worldTick, entry.count);
+    value.acked.add(entry.tick, worldTick, entry.count, entry.offset);
     if (entry.tick > value.baseTick) {
       value.baseTick = entry.tick;
       // Since it was sent, the newest version's contents may have got a younger name in the world.
       value.baseWorldTick = worldTick;
       value.baseNulled = entry.nulled;
+      value.baseOffset = entry.offset;
       value.baseCount = entry.count;
       // Which version came next is not kept: the earliest tick possible is on the safe side.
       value.afterBaseTick = isNewest ? NEVER : entry.tick + 1;

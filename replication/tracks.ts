@@ -41,6 +41,8 @@ export class ValueTrack {
   linkWorldTick = NEVER;
   /** Entity fields (mask) that were sent as null in it. */
   linkNulled = 0;
+  /** Sub-ticks from its sample time to the start of its tick. The world's version may change its name, and with it its time: this stays. */
+  linkOffset = 0;
   /** Versions sent so far. */
   versionCount = 0;
   isAcked = false;
@@ -65,6 +67,7 @@ export class ValueTrack {
   baseTick = NEVER;
   baseWorldTick = NEVER;
   baseNulled = 0;
+  baseOffset = 0;
   baseCount = 0;
   /** Acknowledged versions, the reference among them. */
   readonly acked: AckedVersions = new AckedVersions();

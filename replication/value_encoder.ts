@@ -4,6 +4,7 @@
 import { assert } from "../protocol/assert.ts";
 import { Writer } from "../protocol/writer.ts";
 import { MAX_VERSIONS } from "../protocol/limits.ts";
+import { SUBTICKS, type TimelineTime } from "../protocol/timeline_units.ts";
 import type { EntityId } from "../protocol/entity_id.ts";
 import type { FieldGrant, Grants } from "../permissions/grants.ts";
 import { MAX_BEFORE, References } from "./coding/motion_codec.ts";
@@ -12,10 +13,18 @@ import { FieldCodec } from "./field_codec.ts";
 import type { SharedEncodings } from "./shared_encodings.ts";
 import { type EntityTrack, NEVER, type ValueTrack } from "./tracks.ts";
 import { changedFields, type ComponentValue, createValue } from "./value.ts";
+import { MAX_TIME_OFFSET } from "./section_layout.ts";
+import type { VersionStore } from "./version_store.ts";
 import { historyTicksOf, type World } from "./world.ts";
 
 /** Units of time that a value may lie ahead of its reference to be foretold. */
 const MAX_FORETOLD_UNITS = 12;
+
+/** Start of a version's tick less its sample time, as far as that can be said. */
+function offsetOf(versionTick: number, time: TimelineTime): number {
+  const offset = versionTick * SUBTICKS - time;
+  return Math.max(-MAX_TIME_OFFSET, Math.min(MAX_TIME_OFFSET, offset));
+}
 
 /** Encodes values of one world for one peer. */
 export class ValueEncoder {
@@ -29,6 +38,8 @@ export class ValueEncoder {
   worldWrites = 0;
   /** Entity fields sent as null in the value encoded last. */
   nulled = 0;
+  /** Start of the version's tick less its sample time, 1/64 ticks, of the value encoded last. */
+  offset = 0;
   readonly #world: World;
   readonly #grants: Grants;
   readonly #codecs: FieldCodec[];
@@ -116,6 +127,8 @@ export class ValueEncoder {
     this.worldTick = store.tick(version);
     this.worldWrites = store.writes(version);
     this.nulled = again ? track.linkNulled : this.#nulledNow(entity.id, track);
+    const versionTick = again ? track.linkTick : tick;
+    this.offset = again ? track.linkOffset : offsetOf(versionTick, this.sampleTime(store, version));
     this.#nullFields(c, value, this.nulled);
     this.baseTick = NEVER;
     this.before = 0;
@@ -128,7 +141,6 @@ export class ValueEncoder {
         this.#nullFields(c, reference, track.baseNulled);
         let history: References | undefined;
         if ((codec.foretold & track.mask) !== 0) {
-          const versionTick = again ? track.linkTick : tick;
           if (this.#findHistory(track, row, base, tick, versionTick)) history = this.#history;
         }
         const shared = this.#shared;
@@ -152,17 +164,20 @@ export class ValueEncoder {
   }
 
   /** The absolute value of a version that the world holds, as whole bytes: for sending in pieces. Arguments as those of `encode`. */
-  encodeBytes(entity: EntityTrack, track: ValueTrack, again: boolean): Uint8Array {
+  encodeBytes(
+    entity: EntityTrack,
+    track: ValueTrack,
+    tick: number,
+    again: boolean,
+  ): Uint8Array {
     const writer = new Writer();
-    const isHeld = this.encode(writer, entity, track, 0, again, false);
+    const isHeld = this.encode(writer, entity, track, tick, again, false);
     assert(isHeld, "a version is cut in pieces while the world holds it");
     return writer.finish();
   }
 
-  /** Sample time of the world version encoded last. */
-  sampleTime(entity: EntityTrack, track: ValueTrack): number {
-    const store = this.#world.store(track.component);
-    const version = store.find(this.#world.row(entity.id, track.component), this.worldTick);
+  /** Sample time of a world version, as it is sent. */
+  sampleTime(store: VersionStore, version: number): TimelineTime {
     return store.time(version);
   }
 
@@ -192,6 +207,7 @@ export class ValueEncoder {
     const history = this.#history;
     history.begin(store.lanes, base * store.laneCount);
     let before = 0;
+    let isSteady = true;
     for (let i = first; i < acked.count; i++) {
       const age = baseTick - acked.linkTick(i);
       const units = age / unit;
@@ -201,11 +217,14 @@ export class ValueEncoder {
       const version = store.find(row, acked.worldTick(i));
       if (version < 0) continue;
       history.add(units, version * store.laneCount);
+      if (acked.offset(i) !== track.baseOffset) isSteady = false;
       before |= 1 << (units - 1);
     }
     // Two versions tell a speed, but not how sure it is.
     if (before <= 1) return false;
     history.distance.set(distance, unit);
+    history.shift = (this.offset - track.baseOffset) | 0;
+    history.isSteady = isSteady;
     this.unit = unit;
     this.before = before;
     return true;
@@ -236,9 +255,11 @@ export class ValueEncoder {
     key[8] = history === undefined ? 0 : this.unit;
     key[9] = history === undefined ? 0 : this.before;
     key[10] = history === undefined ? 0 : history.distance.lag * this.unit;
+    key[11] = history === undefined ? 0 : history.shift;
+    key[12] = history === undefined || !history.isSteady ? 0 : 1;
     for (let i = 1; i < VERSIONS; i++) {
       const at = history === undefined ? -1 : history.at[i]!;
-      key[10 + i] = at < 0 ? -1 : store.tick(at / store.laneCount);
+      key[12 + i] = at < 0 ? -1 : store.tick(at / store.laneCount);
     }
   }
 

@@ -17,7 +17,7 @@ import {
   type MotionTables,
   VERSIONS,
 } from "./motion_model.ts";
-import { type LaneCoder, LaneReader, LaneWriter } from "./residual_coder.ts";
+import { type LaneCoder, LaneReader, LaneWriter, widthIndex } from "./residual_coder.ts";
 import { RotationChart } from "./rotation_chart.ts";
 
 /** Chances of "unchanged" on the coder's scale: of a vector that moved last time, that paused, that rested throughout, of any other field. */
@@ -25,6 +25,10 @@ const UNCHANGED_MOVING = 100;
 const UNCHANGED_PAUSED = 49_152;
 const UNCHANGED_RESTING = 64_880;
 const UNCHANGED_OTHER = 60_000;
+/** Chance that a value was sampled at the same place of its tick as all versions before, where that was one place. */
+const SAME_OFFSET = 65_000;
+/** Width of the distribution of how far that place moves between versions, 1/64 ticks: about 1.8, as clocks of game loops are. */
+const SHIFT_WIDTH = widthIndex(14);
 /** Chance that a rotation's largest component is the same as before. */
 const SAME_LARGEST = 64_880;
 
@@ -41,6 +45,10 @@ export class References {
   readonly distance: Distance = new Distance();
   /** Versions, counted from the baseline up to the oldest one named. */
   known = 1;
+  /** How much earlier in its tick than the baseline the value was sampled, 1/64 ticks (32 bits, signed): in to `encode`, out of `decode`. */
+  shift = 0;
+  /** Whether the baseline and all versions named before it were sampled at the same place of their ticks. */
+  isSteady = false;
 
   /** Begins with a baseline. */
   begin(lanes: Int32Array, at: number): void {
@@ -48,6 +56,8 @@ export class References {
     this.at.fill(-1);
     this.at[0] = at;
     this.known = 1;
+    this.shift = 0;
+    this.isSteady = false;
   }
 
   /** Adds the version `units` units of time before the baseline; in ascending order. */
@@ -92,7 +102,7 @@ export class MotionCodec {
     );
   }
 
-  /** Writes the run of a value: which of the fields in `held` changed, and the contents of those that are foretold. */
+  /** Writes the run of a value: when it was sampled, which of the fields in `held` changed, and the contents of those that are foretold. */
   encode(
     writer: Writer,
     references: References,
@@ -156,6 +166,7 @@ export class MotionCodec {
     let firstTurn: MotionModel | undefined;
     let turnBefore: MotionModel | undefined;
     let result = 0;
+    if (!codeShift(coder, references)) return -1;
     for (let i = 0; i < this.#fieldCount; i++) {
       const bit = 1 << i;
       if ((held & bit) === 0) continue;
@@ -247,6 +258,18 @@ function vectorOf(field: FieldGrant): Vector | undefined {
     chart: isReal ? undefined : new RotationChart(field),
     model: new MotionModel(),
   };
+}
+
+/** Codes when the value was sampled; false when that is said in a form that is not the one legal one. */
+function codeShift(coder: LaneCoder, references: References): boolean {
+  const { isSteady } = references;
+  if (isSteady && coder.flag(references.shift === 0 ? 0 : 1, SAME_OFFSET) === 0) {
+    references.shift = 0;
+    return true;
+  }
+  const shift = coder.lane(references.shift, 0, SHIFT_WIDTH);
+  references.shift = shift | 0;
+  return shift === references.shift && !(isSteady && shift === 0);
 }
 
 /** How likely a vector is to stay as it is, by which of the named versions differ from the baseline. */

@@ -299,15 +299,27 @@ export function isForetold(field: Field): boolean {
  *
  * @param versions The baseline and those before it, by units of time; `undefined` for one that is not named.
  * @param lag Ticks from the baseline to the value, in units.
- * @returns By field: new contents, `true` for one whose contents stand behind the run, `undefined` for one that did not change.
+ * @param isSteady Whether all versions have one offset.
+ * @returns By field: new contents, `true` for one whose contents stand behind the run, `undefined` for one that did not change; and how much
+ * larger than the baseline's the offset is.
  */
 export function readRun(
   bits: Bits,
   layout: Layout,
   versions: readonly (Value | undefined)[],
   lag: number,
-): (FieldValue | true | undefined)[] {
+  isSteady: boolean,
+): { fields: (FieldValue | true | undefined)[]; shift: number } {
   const run = new Run(bits);
+  let shift = 0;
+  if (!isSteady || run.flag(65_000)) {
+    shift = run.near(0, 14);
+    rule(
+      shift === (shift | 0) && !(isSteady && shift === 0),
+      "OutOfRange",
+      `offset moved by ${shift}`,
+    );
+  }
   const base = versions[0]!;
   const newest = versions.find((v, i) => i > 0 && v !== undefined)!;
   const known = versions.findLastIndex((v) => v !== undefined) + 1;
@@ -372,5 +384,5 @@ export function readRun(
   });
   run.end();
   rule(result.some((field) => field !== undefined), "NonCanonical", "a run without change");
-  return result;
+  return { fields: result, shift };
 }

@@ -61,7 +61,8 @@ interface Section {
 interface Name {
   readonly component: number;
   readonly versionTick: number;
-  readonly sampleTime: number;
+  /** Undefined where the contents tell it. */
+  readonly sampleTime: number | undefined;
   readonly code: number | undefined;
 }
 
@@ -261,13 +262,6 @@ export class SnapshotReceiver {
   #name(bits: Bits, component: number, tick: number, section: Section): Name {
     const versionTick = bits.bool() ? tick - bits.gamma() : tick;
     rule(versionTick >= 0, "OutOfRange", "version before the timeline's start");
-    if (bits.bool()) {
-      const offset = bits.signed();
-      rule(offset !== section.offset, "NonCanonical", "offset as before");
-      section.offset = offset;
-    }
-    const sampleTime = 64 * versionTick - section.offset;
-    rule(sampleTime >= 0, "OutOfRange", "sample time before the timeline's start");
     const code = bits.bool() ? bits.bits(2) : undefined;
     if (code === 0) {
       const age = bits.bits(widthOf(this.#history));
@@ -285,13 +279,20 @@ export class SnapshotReceiver {
       Object.assign(section, { age, unit, before });
     }
     rule(code !== undefined || section.age !== undefined, "NonCanonical", "no age was sent before");
-    return { component, versionTick, sampleTime, code };
+    const isForetold = (code === undefined || code === 0) && section.before !== 0;
+    if (isForetold) return { component, versionTick, sampleTime: undefined, code };
+    if (bits.bool()) {
+      const offset = bits.signed();
+      rule(offset !== section.offset, "NonCanonical", "offset as before");
+      section.offset = offset;
+    }
+    return { component, versionTick, sampleTime: sampleTimeOf(versionTick, section.offset), code };
   }
 
   #contents(bits: Bits, id: number, name: Name, tick: number, section: Section): ReadValue {
-    const { component, versionTick, sampleTime, code } = name;
+    const { component, versionTick, code } = name;
     const layout = this.#world.components[component]!;
-    const done = (contents: ReadValue["contents"]) => ({
+    const done = (contents: ReadValue["contents"], sampleTime = name.sampleTime!) => ({
       component,
       tick: versionTick,
       sampleTime,
@@ -303,7 +304,7 @@ export class SnapshotReceiver {
         value: readAbsolute(bits, layout, this.#granted[component]!),
       });
     }
-    if (code === 3) return done(this.#piece(bits, id, component, versionTick, sampleTime));
+    if (code === 3) return done(this.#piece(bits, id, component, versionTick, name.sampleTime!));
     const held = this.entities.get(id)?.tracks.get(component)?.versions ?? [];
     let reference: Version | undefined;
     if (code === 1) {
@@ -316,7 +317,7 @@ export class SnapshotReceiver {
         `${versionTick}, code ${code}, age ${section.age}; held ${held.map((v) => v.tick)}`;
       throw new Malformed("UnknownBaseline", what);
     }
-    if (code !== 1 && section.before !== 0) {
+    if (name.sampleTime === undefined) {
       const { unit, before } = section;
       const versions = [
         reference,
@@ -329,8 +330,18 @@ export class SnapshotReceiver {
         }),
       ];
       const lag = (versionTick - reference.tick) / unit;
-      const value = readForetold(bits, layout, versions.map((v) => v?.value), lag);
-      return done({ kind: "change", value });
+      const offsets = versions.filter((v) => v !== undefined).map((v) =>
+        64 * v.tick - v.sampleTime
+      );
+      const isSteady = offsets.every((offset) => offset === offsets[0]);
+      const { value, shift } = readForetold(
+        bits,
+        layout,
+        versions.map((v) => v?.value),
+        lag,
+        isSteady,
+      );
+      return done({ kind: "change", value }, sampleTimeOf(versionTick, (offsets[0]! + shift) | 0));
     }
     return done({ kind: "change", value: readChange(bits, layout, reference.value) });
   }
@@ -518,6 +529,12 @@ export class SnapshotReceiver {
       }
     }
   }
+}
+
+function sampleTimeOf(versionTick: number, offset: number): number {
+  rule(Math.abs(offset) <= 2 ** 31 - 2, "OutOfRange", `offset ${offset}`);
+  rule(64 * versionTick >= offset, "OutOfRange", "sample time before the timeline's start");
+  return 64 * versionTick - offset;
 }
 
 /** The most bytes that contents of a component can take. */

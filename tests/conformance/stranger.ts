@@ -172,8 +172,10 @@ export class Stranger {
     w.bool(version < tick);
     if (version < tick) w.gamma(tick - version);
     const offset = 64 * version - this.#sampleTime;
-    w.bool(offset !== 0);
-    if (offset !== 0) w.signed(offset);
+    const writeOffset = () => {
+      w.bool(offset !== 0);
+      if (offset !== 0) w.signed(offset);
+    };
     const layout = this.#world.components[this.#component]!;
     const history = historyTicks(this.#world);
     const reference = acknowledged.findLast(([, sent]) =>
@@ -181,11 +183,14 @@ export class Stranger {
     )?.[1];
     const differs = reference?.value?.some((field, i) => String(field) !== String(value[i]));
     if (reference?.value !== undefined && differs === true) {
-      w.bool(true).bits(2, 0).bits(widthOf(history), tick - reference.tick).bool(false);
+      w.bool(true).bits(2, 0).bits(widthOf(history), tick - reference.tick)
+        .bool(false);
+      writeOffset();
       change(w, layout, reference.value, value);
       this.changes += 1;
     } else {
       w.bool(true).bits(2, 2);
+      writeOffset();
       absolute(w, layout, value);
     }
     w.bool(false).bool(false);

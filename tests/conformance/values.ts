@@ -144,15 +144,16 @@ export function readForetold(
   layout: Layout,
   versions: readonly (Value | undefined)[],
   lag: number,
-): Value {
+  isSteady: boolean,
+): { value: Value; shift: number } {
   const reference = versions[0]!;
   rule(
     layout.fields.some((field, i) => reference[i] !== undefined && isForetold(field)),
     "NonCanonical",
     "nothing to foretell",
   );
-  const run = readRun(bits, layout, versions, lag);
-  return layout.fields.map((field, i) => {
+  const { fields: run, shift } = readRun(bits, layout, versions, lag, isSteady);
+  const value = layout.fields.map((field, i) => {
     const from = reference[i]!;
     const contents = run[i];
     if (contents === undefined) return from;
@@ -161,6 +162,7 @@ export function readForetold(
     rule(contents.some((v, k) => v !== from[k]), "NonCanonical", `${field.name} did not change`);
     return contents;
   });
+  return { value, shift };
 }
 
 /** The field mask of a value. */

@@ -39,8 +39,8 @@ export const PLANTED_LEAKS: readonly PlantedLeak[] = [
         ValueEncoder.prototype,
         "sampleTime",
         (timeOf) =>
-          function (this: ValueEncoder, entity, track) {
-            return timeOf.call(this, entity, track) - run.secretBit;
+          function (this: ValueEncoder, store, version) {
+            return timeOf.call(this, store, version) - run.secretBit;
           },
       ),
   },

@@ -77,13 +77,13 @@ function value(w: Writer, component: number, code: number | undefined, age = 0):
   w.bits(1, 1);
   w.bits(component, C);
   w.bits(0, 1);
-  w.bits(0, 1);
   w.bits(code === undefined ? 0 : 1, 1);
-  if (code === undefined) return;
-  w.bits(code, 2);
-  if (code !== 0) return;
-  w.bits(age, A);
-  w.bits(0, 1); // no versions before it
+  if (code !== undefined) w.bits(code, 2);
+  if (code === 0) {
+    w.bits(age, A);
+    w.bits(0, 1); // no versions before it
+  }
+  w.bits(0, 1);
 }
 
 /** Health, absolute: its one field that a player may read. */
@@ -365,9 +365,9 @@ const WRONG: [string, keyof typeof Fault, (w: Writer) => void][] = [
     w.bits(HEALTH, C);
     w.bits(0, 1);
     w.bits(1, 1);
-    writeGamma(w, foldSigned(0) + 1);
-    w.bits(1, 1);
     w.bits(2, 2);
+    w.bits(1, 1);
+    writeGamma(w, foldSigned(0) + 1);
     points(w, 1);
     end(w);
   }],
@@ -377,9 +377,9 @@ const WRONG: [string, keyof typeof Fault, (w: Writer) => void][] = [
     w.bits(HEALTH, C);
     w.bits(0, 1);
     w.bits(1, 1);
-    writeGamma(w, foldSigned(TICK * 64 + 1) + 1);
-    w.bits(1, 1);
     w.bits(2, 2);
+    w.bits(1, 1);
+    writeGamma(w, foldSigned(TICK * 64 + 1) + 1);
     points(w, 1);
     end(w);
   }],
@@ -390,9 +390,9 @@ const WRONG: [string, keyof typeof Fault, (w: Writer) => void][] = [
     w.bits(1, 1);
     writeGamma(w, TICK + 1);
     w.bits(1, 1);
-    writeGamma(w, foldSigned(-100) + 1);
-    w.bits(1, 1);
     w.bits(2, 2);
+    w.bits(1, 1);
+    writeGamma(w, foldSigned(-100) + 1);
     points(w, 1);
     end(w);
   }],

@@ -101,14 +101,14 @@ class Stage {
     this.world.addComponent(id, c, whole, tick, tick * 64);
   }
 
-  /** Writes the first lane of a component. */
-  write(id: number, c: number, lane: number, mask = 1): void {
+  /** Writes the first lane of a component, sampled `early` sub-ticks before its tick. */
+  write(id: number, c: number, lane: number, mask = 1, early = 0): void {
     const value = createValue(this.grants.components[c]!);
     this.world.read(id, c, value);
     value.lanes[0] = lane;
     if (mask === 2) value.lanes[1] = lane;
     const tick = this.tick + 1;
-    this.world.write(id, c, mask, value, tick, tick * 64);
+    this.world.write(id, c, mask, value, tick, tick * 64 - early);
   }
 
   step(ticks = 1): SnapshotEntry[] {
@@ -191,6 +191,43 @@ Deno.test("`SnapshotSender` repeats what is lost, with the newest value and the 
   const out = createValue(stage.grants.components[HEALTH]!);
   stage.link.receiver.read(5, HEALTH, out);
   assertEquals(out.lanes[0], 3);
+});
+
+Deno.test("`SnapshotSender` says each value's sample time exactly, foretold or not, steady or not, whatever is lost", () => {
+  const path = { loss: 0.2, duplicate: 0.1, minDelay: 1, maxDelay: 4 };
+  const stage = new Stage({ path, seed: 5 });
+  stage.spawn(5, 0, TRANSFORM);
+  stage.step(10);
+  const times = new Map<number, number>();
+  const seen = new Set<number>();
+  const prng = createPrng(9);
+  for (let n = 1; n < 600; n++) {
+    // Steady, then as game loops are, then anything.
+    const early = n < 200 ? 12 : n < 400 ? 12 + Math.floor(prng() * 7) : Math.floor(prng() * 600);
+    const lane = 1_000 + 7 * n;
+    times.set(lane, (stage.tick + 1) * 64 - early);
+    stage.write(5, TRANSFORM, lane, 1, early);
+    for (const entry of stage.step()) {
+      if (entry.kind !== "value") continue;
+      assertEquals(entry.time, times.get(entry.value.lanes[0]!), `lane ${entry.value.lanes[0]}`);
+      seen.add(entry.value.lanes[0]!);
+    }
+  }
+  assert(seen.size > 400, `${seen.size} values arrived`);
+  assertEquals(stage.link.faults.size, 0);
+});
+
+Deno.test("`SnapshotSender` repeats a value with its own sample time, though what the peer may not read changed since", () => {
+  const stage = new Stage({ path: { loss: 1, duplicate: 0, minDelay: 1, maxDelay: 1 } });
+  stage.spawn(5, 0, HEALTH);
+  stage.step(3);
+  stage.write(5, HEALTH, 3, 1, 20);
+  stage.step(2);
+  stage.write(5, HEALTH, 9, 2);
+  stage.link.path = PERFECT;
+  const values: SnapshotEntry[] = [];
+  for (let i = 0; i < 8; i++) values.push(...stage.step().filter(({ kind }) => kind === "value"));
+  assertEquals(values.map(({ versionTick, time }) => [versionTick, time]), [[4, 4 * 64 - 20]]);
 });
 
 Deno.test("`SnapshotSender` refers to the newest acknowledged version, however old", () => {
