@@ -205,6 +205,8 @@ export class CubeLink {
     const peer = { grants, peer: PEER, roleIndex: grants.defaultRole };
     this.#sender = new SnapshotSender({ ...peer, world: this.#world, direction: "down" });
     this.#sender.setRttTicks(BASELINE_FRAMES);
+    // As the driver's link does on a path on which it sees losses.
+    this.#sender.isLossy = loss > 0;
     this.#receiver = new SnapshotReceiver({ ...peer, direction: "down" });
     this.#known = new SnapshotReceiver({ ...peer, direction: "down" });
     this.#candidates = {

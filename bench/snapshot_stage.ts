@@ -73,6 +73,8 @@ export class SnapshotStage {
     this.#sender = new SnapshotSender({ ...link, world });
     this.receiver = new SnapshotReceiver(link);
     this.#sender.setRttTicks(options.lag);
+    // As the driver's link does on a path on which it sees losses.
+    this.#sender.isLossy = options.loss > 0;
   }
 
   /** Counts from here on. */

@@ -104,6 +104,7 @@ function takeRights({ state, own }: ControlParts, grantEpoch: number): void {
   const { sender, receiver } = state.joined!;
   sender.setRole(state.role, grantEpoch);
   receiver.setRole(state.role, grantEpoch);
+  own.noteUnwritable();
   own.forgetUnreadable();
 }
 

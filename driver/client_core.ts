@@ -93,6 +93,10 @@ export class ClientCore implements DriverCore {
         this.#own.handleGone(id);
         this.#signals.forget(id);
       },
+      isEnded: (id, owner) => owner === state.peer && this.#own.isEnding(id),
+      epochOfOwn: (id) => this.#own.world.epoch(id),
+      forEachUnsaid: (id, fn) => this.#own.forEachUnsaid(id, fn),
+      mayWrite: (c) => this.#own.mayWrite(c),
     });
     this.#own = new ClientOwn(state, this.#view, () => this.#slots.last);
     this.#signals = new ClientSignals(state, this.#view, (id) => this.#own.isOwn(id));

@@ -42,6 +42,7 @@ export class ClientOwn {
   #stamp = 0;
   /** Neutral values by component index. */
   readonly #neutral: readonly ComponentValue[];
+  readonly #scratch: readonly ComponentValue[];
 
   /** @param sentTick The last tick that was sent. */
   constructor(state: ClientState, view: ClientView, sentTick: () => number) {
@@ -50,6 +51,7 @@ export class ClientOwn {
     this.#sentTick = sentTick;
     this.#reader = new EngineBatchReader(state.grants, state.gate, state.handles);
     this.#world = new World(state.grants);
+    this.#scratch = state.grants.components.map((component) => createValue(component));
     this.#neutral = state.grants.components.map((component) => {
       const value = createValue(component);
       setNeutral(component, value);
@@ -65,6 +67,23 @@ export class ClientOwn {
   /** Whether this client owns the entity. */
   isOwn(id: EntityId): boolean {
     return this.#world.isAlive(id) && this.#world.owner(id) === this.#state.peer;
+  }
+
+  /** Whether it was ended here, and the server has not confirmed that it heard. */
+  isEnding(id: EntityId): boolean {
+    return this.#ended.has(id) && this.#sender?.hasAckedDespawn(id) !== true;
+  }
+
+  /**
+   * Calls `fn` with each component of an entity in which a header of another epoch has the last word: all of those lost, and of an own one what
+   * the server has heard of, and what this client may not write any more. Only an addition that is still under way is said again.
+   */
+  forEachUnsaid(id: EntityId, fn: (c: number) => void): void {
+    if (!this.#world.isAlive(id)) return;
+    const isOwn = this.isOwn(id);
+    this.#world.forEachComponent(id, (c) => {
+      if (!isOwn || !this.mayWrite(c) || this.#sender?.wasHeard(id, c) === true) fn(c);
+    });
   }
 
   /** Starts in another place, where nothing of before is known. */
@@ -85,6 +104,7 @@ export class ClientOwn {
     this.#sender = this.#state.joined?.sender;
     for (const id of this.#ended) this.#sender?.assume(id);
     this.#world.forEachOwned(this.#state.peer, (id) => this.#view.adopt(id));
+    this.noteUnwritable();
   }
 
   /** Forgets the ends that the server has acknowledged. */
@@ -145,12 +165,24 @@ export class ClientOwn {
     world.adoptHeader(id, owner, epoch, this.#tick);
     if (owner !== peer) return this.#blank(id);
     if (!wasOwn) {
+      this.#dropLost(id);
       this.#view.forEachHeld(id, (component, mask, value, time) => {
         this.override(id, component, mask, value, time);
       });
     } else if (before !== epoch) {
       // What was sent under the old epoch may have been refused, though it was not what the server changed.
       world.forEachComponent(id, (c) => this.#state.joined?.sender.putRight(id, c));
+    }
+  }
+
+  /** An entity is ours again: what we had of it before, and was taken away meanwhile, is not said anew. Of what we do not read we hear nothing. */
+  #dropLost(id: EntityId): void {
+    const { role, adjusted } = this.#state;
+    for (const component of this.#state.grants.components) {
+      const c = component.index;
+      if (!this.#world.hasComponent(id, c) || this.#view.heldMask(id, c) !== 0) continue;
+      if (readMaskOf(component, role, true, adjusted) === 0) continue;
+      this.#world.removeComponent(id, c, this.#tick);
     }
   }
 
@@ -161,6 +193,24 @@ export class ClientOwn {
       const id = this.#world.idAt(slot);
       if (id !== NO_ENTITY) this.#blank(id);
     }
+  }
+
+  /**
+   * A link has begun, or rights have changed: the engine may have components of own entities that it may not write any more. The server takes
+   * none of them now, so that the next header says which there are; one that was lost, or came too late, goes with it.
+   */
+  noteUnwritable(): void {
+    this.#world.forEachOwned(this.#state.peer, (id) => {
+      this.#world.forEachComponent(id, (c) => {
+        if (!this.mayWrite(c)) this.#view.noteShown(id, c);
+      });
+    });
+  }
+
+  /** Whether this client may write anything of a component of its own entities now. */
+  mayWrite(c: number): boolean {
+    const { role, adjusted } = this.#state;
+    return ownWriteMaskOf(this.#component(c), role, adjusted) !== 0;
   }
 
   /** Erases the fields of an entity that this client may not know. What it may write it knows, whatever it reads. */
@@ -177,7 +227,10 @@ export class ClientOwn {
     });
   }
 
-  /** Takes the server's value of a component that this client may write, so that its next write starts from there. */
+  /**
+   * Takes the server's value of a component that this client may write, so that its next write starts from there. It counts whole: in the
+   * fields that the server did not change it has what it knew of ours, and our later writes to those were refused with the others.
+   */
   override(
     id: EntityId,
     c: number,
@@ -188,7 +241,9 @@ export class ClientOwn {
     if (this.#component(c).authority !== "owner") return;
     const world = this.#world;
     if (world.hasComponent(id, c)) {
-      world.write(id, c, mask, value, Math.max(this.#tick, world.versionTick(id, c)), time);
+      const whole = this.#scratch[c]!;
+      const held = this.#view.read(id, c, whole);
+      world.write(id, c, held, whole, Math.max(this.#tick, world.versionTick(id, c)), time);
     } else {
       world.addComponent(id, c, this.#wholeOf(id, c, mask, value), this.#tick, time);
     }
@@ -236,15 +291,20 @@ export class ClientOwn {
     this.#fresh.delete(id);
   }
 
-  /** The server refused a spawn: the engine rolls it back. */
+  /**
+   * The server refused a spawn: the engine rolls it back. So the server answers, too, when a header of ours comes for an entity that has just
+   * ended there: of one that it has named itself the end comes with the state, or has just come, and one that our engine did not make ends there.
+   */
   handleSpawnRefused(id: EntityId, rule: Rule): void {
     const { handles, outbox } = this.#state;
     const handle = handles.handleOf(id);
+    if (this.#view.isKnown(id) || outbox.awaitsEnd(id)) return;
     if (this.#world.isAlive(id)) {
       this.handleGone(id);
       this.#view.forget(id);
     }
     if (handle === 0) return;
+    if (handle >= DRIVER_HANDLE_BIT) return outbox.markDespawn(id);
     handles.unbindId(id);
     outbox.forget(id);
     outbox.push({ kind: "spawnRefused", handle, rule });

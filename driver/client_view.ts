@@ -28,6 +28,17 @@ export interface ViewEvents {
   dropped(id: EntityId, component: number): boolean;
   /** An entity ended. */
   gone(id: EntityId): void;
+  /** Whether this client ended an entity that it owns, and the server has yet to hear. */
+  isEnded(id: EntityId, owner: number): boolean;
+  /** Epoch of an own entity as it was known so far. */
+  epochOfOwn(id: EntityId): number;
+  /**
+   * Calls `fn` with each component that this client has of an entity and the next header has a say in, though the server may never have named
+   * it: what the server has heard of, and what this client may not write any more.
+   */
+  forEachUnsaid(id: EntityId, fn: (component: number) => void): void;
+  /** Whether this client may write anything of a component of its own entities now. */
+  mayWrite(component: number): boolean;
 }
 
 /** The remote side of a client's world. */
@@ -91,14 +102,16 @@ export class ClientView {
       if (!fresh || kind !== "header" || state !== "outOfView" || !this.#events.isOwn(id)) continue;
       // What one owns is always in view: it went to somebody else, and away from here.
       this.#events.adopt(id, SERVER_PEER, this.epochOf(id));
+      this.#noteUnsaid(id);
       this.#outbox.markOwner(id);
     }
     /** The entity whose owner or epoch the present header changes. */
     let raised = NO_ENTITY;
     this.#announcer?.handle(snapshot, {
+      isEnded: (id, owner) => this.#events.isEnded(id, owner),
       spawn: (id, owner, epoch) => {
         this.#bySlot.set(entitySlot(id), id);
-        this.#events.adopt(id, owner, epoch);
+        this.#adoptOwner(id, owner, epoch);
         this.#outbox.markSpawn(id);
       },
       value: (id, component, mask, value, time) => {
@@ -110,8 +123,8 @@ export class ClientView {
       },
       remove: (id, component) => {
         if (this.#events.isOwn(id)) {
-          // Under the epoch we know, it is our own removal that comes back.
-          if (id !== raised) return;
+          // Under the epoch we know, it is our own removal that comes back; what is not ours to write the server takes away under any.
+          if (id !== raised && this.#events.mayWrite(component)) return;
           if (!this.#events.dropped(id, component)) return;
         }
         this.#outbox.markRemove(id, component);
@@ -124,11 +137,42 @@ export class ClientView {
       owner: (id, owner, epoch) => {
         raised = id;
         const wasOwn = this.#events.isOwn(id);
-        this.#events.adopt(id, owner, epoch);
+        const isRaised = !wasOwn || this.#events.epochOfOwn(id) !== epoch;
+        if (isRaised && wasOwn) this.#noteUnsaid(id);
+        this.#adoptOwner(id, owner, epoch);
+        const isOwn = this.#events.isOwn(id);
+        if (wasOwn && !isOwn) this.#noteUnsaid(id);
+        if (wasOwn !== isOwn) this.#markAgain(id);
         // The first header of an entity of one's own confirms what the engine knows.
-        if (!wasOwn || !this.#events.isOwn(id)) this.#outbox.markOwner(id);
+        if (isRaised || !isOwn) this.#outbox.markOwner(id);
       },
     });
+  }
+
+  #adoptOwner(id: EntityId, owner: number, epoch: number): void {
+    this.#events.adopt(id, owner, epoch);
+    // From now on the engine has values of it that the server never sends.
+    if (this.#events.isOwn(id)) this.#announcer!.adopt(id);
+  }
+
+  /**
+   * The entity came to this client or left it: a value that came before this header was told under the other rights, and the engine may have
+   * written to it since.
+   */
+  #markAgain(id: EntityId): void {
+    for (const { index } of this.#grants.components) {
+      if (this.heldMask(id, index) !== 0) this.#outbox.markValue(id, index);
+    }
+  }
+
+  /** Headers speak for these components, too: the engine keeps none that the server did not take in time. */
+  #noteUnsaid(id: EntityId): void {
+    this.#events.forEachUnsaid(id, (component) => this.#announcer!.noteShown(id, component));
+  }
+
+  /** The engine has this component of an own entity: a header that does not list it takes it away. */
+  noteShown(id: EntityId, component: number): void {
+    this.#announcer?.noteShown(id, component);
   }
 
   /** The entity announced in a slot, or 0. */
@@ -139,6 +183,11 @@ export class ClientView {
   /** Whether the engine knows the entity. */
   isAnnounced(id: EntityId): boolean {
     return this.#announcer?.isAnnounced(id) ?? false;
+  }
+
+  /** Whether the server has spoken of the entity over this link, and not of its end. */
+  isKnown(id: EntityId): boolean {
+    return this.#receiver?.headerOf(id) !== undefined;
   }
 
   /** Owner by the newest header, 0 where none is known. */
@@ -154,6 +203,11 @@ export class ClientView {
   /** Newest value received; returns the fields present. */
   read(id: EntityId, component: number, out: ComponentValue): number {
     return this.#receiver?.read(id, component, out) ?? 0;
+  }
+
+  /** Fields of the newest value received, 0 where there is none. */
+  heldMask(id: EntityId, component: number): number {
+    return this.#receiver?.heldMask(id, component) ?? 0;
   }
 
   /** Sample time of the newest value received. */

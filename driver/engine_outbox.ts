@@ -144,6 +144,11 @@ export class EngineOutbox {
     return this.#pending.get(id)?.spawn === true;
   }
 
+  /** Whether the engine has yet to hear that the entity ended. */
+  awaitsEnd(id: EntityId): boolean {
+    return this.#pending.get(id)?.despawn === true;
+  }
+
   /**
    * True when messages that must not be lost have piled up, ends of entities among them: an engine that reads so little is as good as gone.
    */
@@ -159,6 +164,12 @@ export class EngineOutbox {
 
   /** Queues any other message. None is dropped, as each stands for a change of something the engine keeps: look at `isOverfull`. */
   push(message: ToEngine): void {
+    this.#messages.push(message);
+  }
+
+  /** Queues a message behind all state that waits: what happened under other rights has to be heard before it. */
+  pushBehindState(message: ToEngine, tick: number): void {
+    while (this.#pending.size > 0) this.#messages.push(this.#buildBatch(tick));
     this.#messages.push(message);
   }
 

@@ -17,8 +17,11 @@ export interface IdHolder {
 export class PeerIds {
   readonly #allocator: EntityIdAllocator;
   readonly #perPeer: number;
-  /** By id: the peer that spawned it, and when its rest was first seen to. */
-  readonly #resting = new Map<EntityId, { readonly peer: number; sinceMs: number }>();
+  /** By id: the peer that spawned it, how long it rests at least, and when its rest was first seen to. */
+  readonly #resting = new Map<
+    EntityId,
+    { readonly peer: number; readonly untilMs: number; sinceMs: number }
+  >();
   /** Ids of each peer that rest: they count as its own until their slots are free. */
   readonly #restingOf = new Map<number, number>();
 
@@ -69,10 +72,10 @@ export class PeerIds {
     return ids;
   }
 
-  /** An id that `peer` used, or gave up, lives no more: its slot rests. */
-  rest(id: EntityId, peer: number): void {
+  /** An id that `peer` used, or gave up, lives no more: its slot rests, and not less than until `untilMs`. */
+  rest(id: EntityId, peer: number, untilMs = 0): void {
     if (this.#resting.has(id)) return;
-    this.#resting.set(id, { peer, sinceMs: NaN });
+    this.#resting.set(id, { peer, untilMs, sinceMs: NaN });
     this.#restingOf.set(peer, (this.#restingOf.get(peer) ?? 0) + 1);
   }
 
@@ -88,6 +91,7 @@ export class PeerIds {
   ): EntityId {
     let overdue: EntityId = NO_ENTITY;
     for (const [id, rest] of this.#resting) {
+      if (nowMs < rest.untilMs) continue;
       if (!isKnown(id)) {
         if (Number.isNaN(rest.sinceMs)) rest.sinceMs = nowMs;
         if (nowMs - rest.sinceMs > MAX_ID_REST_MS) overdue = id;

@@ -18,6 +18,7 @@ import {
   DATAGRAM_HEADER_BYTES,
   EVENT_VOUCH_TICKS,
   LOSS_REPAIR_TICKS,
+  LOSSY_DATAGRAMS,
   MAX_DATAGRAM_BYTES,
   MAX_DATAGRAMS_PER_TICK,
   MAX_FAULTS_PER_S,
@@ -129,6 +130,8 @@ export class PeerLink {
   readonly #settled: SettledTicks;
   /** Newest tick of a datagram that was sent. */
   #sentTick = 0;
+  /** Datagrams acknowledged since one was lost. */
+  #ackedSinceLoss = Infinity;
   /** Up to this tick a datagram goes in each slot. */
   #vouchTick = 0;
   #dueMs = Infinity;
@@ -303,6 +306,7 @@ export class PeerLink {
       this.#rate.handleAcked(this.#sent.ackedBytes - before);
       if (result.rttSampleMs !== undefined) this.#rate.handleSample(result.rttSampleMs);
       for (const acked of result.newlyAcked) this.#sender.handleAcked(acked);
+      this.#ackedSinceLoss += result.newlyAcked.length;
       for (const lost of result.lost) this.#lose(lost);
       rttMs = result.rttSampleMs;
     }
@@ -313,6 +317,7 @@ export class PeerLink {
   sendSlot(time: TimelineTime, nowMs: number, withState: boolean): void {
     for (const lost of this.#sent.pollLost(nowMs)) this.#lose(lost);
     if (withState) this.#receiver.expire(tickOf(time));
+    this.#sender.isLossy = this.#ackedSinceLoss < LOSSY_DATAGRAMS;
     this.#sender.setRttTicks(this.rttMs * this.#options.tickHz / 1000);
     this.#rate.handleSlot(nowMs);
     this.#earnBudget(nowMs);
@@ -440,6 +445,7 @@ export class PeerLink {
   #lose(sequence: number): void {
     this.#counters.add("net.lostDatagrams");
     this.#rate.handleLost(this.#sent.sizeOf(sequence));
+    this.#ackedSinceLoss = 0;
     this.#sender.handleLost(sequence);
   }
 

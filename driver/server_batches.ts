@@ -56,6 +56,7 @@ export class ServerBatches {
       const component = this.#reader.component(batch.removes[i + 1]!);
       if (component === undefined || !world.isAlive(id)) continue;
       if (!world.hasComponent(id, component.index)) continue;
+      this.#noteUnheard(id, component);
       world.removeComponent(id, component.index, tick);
       this.#override(id, component, tick);
     }
@@ -165,10 +166,23 @@ export class ServerBatches {
     if (!world.hasComponent(id, c)) {
       world.addComponent(id, c, this.#reader.wholeOf(component, mask, value), tick, time);
       this.#state.writers.noteAdded(id, c, SERVER_PEER, 0);
+      // In place of one that the owner wrote in this tick it would have the same name as that.
+      this.#state.peers.get(world.owner(id))?.sender.putRight(id, c);
       this.#override(id, component, tick);
     } else if (world.write(id, c, mask, value, tick, time) !== 0) {
       this.#override(id, component, tick);
     }
+  }
+
+  /** The header that takes a component away says nothing to an owner that never heard of it, and may be about to add one of its own. */
+  #noteUnheard(id: EntityId, { index, authority }: ComponentGrant): void {
+    const { world, writers, peers, lost } = this.#state;
+    const owner = world.owner(id);
+    if (owner === SERVER_PEER || authority !== "owner" || writers.isBy(id, index, owner)) return;
+    const sender = (peers.get(owner) ?? lost.get(owner))?.sender;
+    // Of what it does not read no header says anything to it.
+    if (sender === undefined || sender.isWithheld(index) || sender.wasHeard(id, index)) return;
+    writers.noteUnheard(id, index, owner);
   }
 
   /** What the owner sent before it knows of this change no longer counts. */

@@ -72,7 +72,8 @@ export class ServerRights {
       if (other !== peer) other.tell({ kind: "role", peer: peerId, roleId, grantEpoch: 0 });
     }
     state.log.write(LogCode.RoleChanged, state.nowMs, peerId, roleId);
-    state.push({ kind: "roleChanged", peer: peerId, roleId });
+    // Its engine judges by the role that it was told last: what the peer did in the one before it did by right.
+    state.outbox.pushBehindState({ kind: "roleChanged", peer: peerId, roleId }, state.lastTick);
   }
 
   /** Grants and revokes fields of one component, in place of what was granted and revoked of it before. */
@@ -117,8 +118,9 @@ export class ServerRights {
   }
 
   /**
-   * Of what the peer may not write any more it may have sent a value that does not count: it is told the one that does. Of what it may write
-   * from now on it may have no value, or an old one: what it sends before it has heard of the present one does not count.
+   * Of what the peer may not write any more it may have sent a value that does not count: it is told the one that does, and with the new
+   * epoch that it has no more components than those. Of what it may write from now on it may have no value, or an old one: what it sends
+   * before it has heard of the present one does not count.
    */
   #putRight(peer: Holder, before: readonly number[]): void {
     const { world, lastTick } = this.#parts.state;
@@ -126,13 +128,10 @@ export class ServerRights {
     const changed = before.map((mask, c) => mask ^ now[c]!);
     if (changed.every((mask) => mask === 0)) return;
     world.forEachOwned(peer.peer, (id) => {
-      let isGained = false;
       world.forEachComponent(id, (c) => {
-        if (changed[c] === 0) return;
-        peer.sender.putRight(id, c);
-        if ((now[c]! & ~before[c]!) !== 0) isGained = true;
+        if (changed[c] !== 0) peer.sender.putRight(id, c);
       });
-      if (isGained) world.raiseEpoch(id, lastTick + 1);
+      world.raiseEpoch(id, lastTick + 1);
     });
   }
 

@@ -139,6 +139,7 @@ export class ServerState {
     const owner = this.world.owner(id);
     this.world.despawn(id, this.lastTick + 1);
     this.ids.rest(id, owner);
+    this.writers.forget(id);
     this.outbox.markDespawn(id);
     this.onDespawn(id);
     const peer = this.peers.get(owner);

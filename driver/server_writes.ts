@@ -4,6 +4,7 @@
 import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
 import {
   CHECK_SILENCE_S,
+  CROSSING_MS,
   SPAWN_COUNT_WAIT_MS,
   SPAWN_LOOKS_PER_TICK,
   SPAWN_WAIT_MS,
@@ -186,6 +187,8 @@ export class ServerWrites {
     peer.pendingSpawns.delete(id);
     peer.freeIds.delete(id);
     state.world.spawn(id, peer.peer, this.#tick);
+    // It speaks of the entity from now on, and has to hear of its end, should that come before anything else.
+    peer.sender.assume(id);
     // Only a spawn changes the counts while spawns are looked at.
     this.#counted?.clear();
     for (const [i, c] of pending.components.entries()) {
@@ -315,6 +318,11 @@ export class ServerWrites {
         direction: "in",
       });
       if (!added.allowed) return this.#deny(peer, added.rule, component, entry.mask, id, nowMs);
+      if (writers.takeUnheard(id, c, peer.peer)) {
+        // With the next epoch it hears that there is none.
+        world.raiseEpoch(id, this.#tick);
+        return this.#deny(peer, Rule.StaleEpoch, component, entry.mask, id, nowMs);
+      }
     }
     if (!this.#limits[c]!.take(entitySlot(id), nowMs)) {
       return this.#refuse(peer, Rule.Rate, entry, nowMs);
@@ -410,7 +418,8 @@ export class ServerWrites {
   #refuseSpawn(peer: ServerPeer, rule: Rule, id: EntityId, nowMs: number): void {
     peer.pendingSpawns.delete(id);
     const isItsOwn = peer.freeIds.delete(id);
-    if (isItsOwn) this.#state.ids.rest(id, peer.peer);
+    // Until it hears of this it goes on speaking of the entity, and counts from what it knows to be received.
+    if (isItsOwn) this.#state.ids.rest(id, peer.peer, nowMs + CROSSING_MS);
     if (isItsOwn || peer.strayLimit.take(0, nowMs)) {
       peer.tell({ kind: "spawnRefused", id, rule: ruleCode(rule) });
     }

@@ -369,6 +369,7 @@ export class EngineLink extends EngineCallbacks {
     if (record === undefined) return this.#state.deny("component", Rule.EntityUnknown, { handle });
     if (!this.#mayCommand(peer)) return false;
     if (!this.#command({ kind: "transfer", handle, peer })) return false;
+    this.#state.orders.note(record, peer);
     record.formerOwner = record.owner;
     record.owner = peer;
     return true;

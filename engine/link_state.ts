@@ -17,6 +17,7 @@ import type { Rule } from "../permissions/rule.ts";
 import { type ComponentValue, createValue } from "../replication/value.ts";
 import { DirtySet } from "./dirty_set.ts";
 import { EntityLedger, type EntityRecord, isEngineHandle, OWN_UNNAMED } from "./entity_ledger.ts";
+import { OwnerOrders } from "./owner_orders.ts";
 import type { WorldAdapter } from "./world_adapter.ts";
 
 /** The role of a host, as its manifest says. */
@@ -74,6 +75,8 @@ export class LinkState {
   readonly world: WorldAdapter;
   /** The replicated entities. */
   readonly ledger = new EntityLedger();
+  /** Transfers that the driver has not named yet. */
+  readonly orders: OwnerOrders;
   /** What changed since the last batch. */
   readonly dirty: DirtySet;
   /** The host's role. */
@@ -128,6 +131,7 @@ export class LinkState {
     this.roleIndex = this.isAuthority ? SERVER_ROLE : grants.defaultRole;
     this.dirty = new DirtySet(grants.components.length);
     this.#now = now;
+    this.orders = new OwnerOrders(now);
     this.#componentByName = new Map(grants.components.map((one) => [one.name, one]));
     this.#componentById = new Map(grants.components.map((one) => [one.id, one]));
     this.#eventByName = new Map(grants.events.map((one) => [one.name, one]));

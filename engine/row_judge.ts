@@ -81,12 +81,18 @@ export class RowJudge {
       }
       return mask & ~refused;
     }
-    const roleIndex = state.roleOf(record.owner);
-    const isOwner = record.owner !== SERVER_PEER;
-    const adjusted = state.adjustedOf(record.owner);
-    const allowed = isOwner
-      ? state.gate.writeMask(component.index, roleIndex, true, "in", adjusted)
-      : 0;
+    // What the driver took from former owners before it had our word is in order; it goes on from there.
+    const late = state.orders.late(record);
+    let { owner } = record;
+    let allowed = this.#writable(component, owner);
+    for (const former of late) {
+      const more = this.#writable(component, former);
+      if (owner === SERVER_PEER || (allowed === 0 && more !== 0)) owner = former;
+      allowed |= more;
+    }
+    const roleIndex = state.roleOf(owner);
+    const isOwner = owner !== SERVER_PEER;
+    const adjusted = state.adjustedOf(owner);
     const refused = mask & ~allowed;
     // The driver sends whole values. A field that its owner may not write is no offence while it is as this engine has it.
     const forged = allowed === 0 && isNew ? refused : this.#differing(record, row, refused);
@@ -109,21 +115,46 @@ export class RowJudge {
     // A component may be new to this driver only: what the world has already needs no right to be added.
     const isAdded = isNew && state.world.read(handle, component.name) === undefined;
     if (isAdded && (mask & allowed) !== 0 && !counts.isSpawned(handle)) {
-      const add = state.gate.decideChange({
-        component: component.index,
-        op: "add",
-        roleIndex,
-        isOwner,
-        ownedWith: (index) => counts.ownedWith(record.owner, index),
-        direction: "in",
-      });
-      if (!add.allowed) {
-        state.deny(COMPONENT, add.rule, { id: component.id, fields: mask, handle, peer: who });
+      const rule = this.#addRefusal(component, owner, late, counts);
+      if (rule !== undefined) {
+        state.deny(COMPONENT, rule, { id: component.id, fields: mask, handle, peer: who });
         return 0;
       }
-      counts.noteAdd(record.owner, component.index);
     }
     return mask & allowed;
+  }
+
+  /** Why neither the owner nor any former one may add a component; of one that may it is counted. */
+  #addRefusal(
+    { index }: ComponentGrant,
+    owner: number,
+    late: readonly number[],
+    counts: SpawnCounts,
+  ): Rule | undefined {
+    let refusal: Rule | undefined;
+    for (const one of late.includes(owner) ? late : [owner, ...late]) {
+      const add = this.#state.gate.decideChange({
+        component: index,
+        op: "add",
+        roleIndex: this.#state.roleOf(one),
+        isOwner: one !== SERVER_PEER,
+        ownedWith: (other) => counts.ownedWith(one, other),
+        direction: "in",
+      });
+      if (add.allowed) {
+        counts.noteAdd(one, index);
+        return undefined;
+      }
+      refusal ??= add.rule;
+    }
+    return refusal;
+  }
+
+  /** Fields that a peer may write of its own entities; none for the server, whose engine this is. */
+  #writable({ index }: ComponentGrant, owner: number): number {
+    if (owner === SERVER_PEER) return 0;
+    const state = this.#state;
+    return state.gate.writeMask(index, state.roleOf(owner), true, "in", state.adjustedOf(owner));
   }
 
   /** Fields of a row that differ from what the world holds. Of a component that is new here they are just not taken. */

@@ -1,10 +1,9 @@
 // Batches of the driver on their way into the world. Every entry is judged by this engine's own tables and ledger, the whole batch is read
 // before any of it is applied, and game code is told afterwards. What is applied here is never a local change.
 
-import { DRIVER_HANDLE_BIT, SERVER_PEER, type ToEngine } from "../protocol/engine_messages.ts";
+import { SERVER_PEER, type ToEngine } from "../protocol/engine_messages.ts";
 import type { ComponentRows, Handle } from "../protocol/engine_messages.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
-import { MAX_ENTITIES } from "../protocol/limits.ts";
 import type { ComponentGrant } from "../permissions/grants.ts";
 import { Rule } from "../permissions/rule.ts";
 import { setNeutral } from "../replication/quantise.ts";
@@ -13,6 +12,7 @@ import { createValue } from "../replication/value.ts";
 import type { EntityRecord } from "./entity_ledger.ts";
 import type { LinkState } from "./link_state.ts";
 import { SpawnCounts } from "./spawn_counts.ts";
+import { SpawnJudge } from "./spawn_judge.ts";
 import type { RevokedFields } from "./revoked_fields.ts";
 import { type ParsedRow, type Row, RowJudge } from "./row_judge.ts";
 import type { StatePacker } from "./state_packer.ts";
@@ -61,6 +61,7 @@ export class StateReceiver {
   readonly #revoked: RevokedFields;
   readonly #events: ReceiverEvents;
   readonly #judge: RowJudge;
+  readonly #spawns: SpawnJudge;
 
   /** The packer is asked about entities that have just gone; `revoked` erases what a former owner may not know. */
   constructor(
@@ -74,6 +75,7 @@ export class StateReceiver {
     this.#revoked = revoked;
     this.#events = events;
     this.#judge = new RowJudge(state);
+    this.#spawns = new SpawnJudge(state);
   }
 
   /** Applies one batch. Entries that may not be are denied one by one; a batch whose rows do not parse is denied whole. */
@@ -106,6 +108,7 @@ export class StateReceiver {
       notices.push(() => this.#events.hidden(record.handle, c.name));
     });
     for (const handle of batch.despawns) this.#applyDespawn(handle, notices);
+    this.#confirmOwners(batch.owners);
     for (const notice of notices) notice();
   }
 
@@ -185,7 +188,7 @@ export class StateReceiver {
         this.#confirm(record, id, owner, notices);
         continue;
       }
-      const rule = this.#spawnRefusal(handle, id, owner, counts);
+      const rule = this.#spawns.refusalOf(handle, id, owner, counts);
       if (rule !== undefined) {
         if (this.#packer.isGrave(handle)) state.counters.lateEntries += 1;
         else state.deny(SPAWN, rule, { handle, peer: owner });
@@ -221,43 +224,30 @@ export class StateReceiver {
     }
   }
 
-  #spawnRefusal(
-    handle: Handle,
-    id: number,
-    owner: number,
-    counts: SpawnCounts,
-  ): Rule | undefined {
-    const state = this.#state;
-    if (handle < DRIVER_HANDLE_BIT || state.ledger.byId(id) !== undefined) {
-      return Rule.EntityUnknown;
-    }
-    if (state.ledger.size >= Math.min(MAX_ENTITIES, state.grants.maxEntities)) {
-      return Rule.SpawnCount;
-    }
-    if (!state.isAuthority) return undefined;
-    // To the holder of authority the driver brings only what peers spawn, and only what they may spawn.
-    if (owner === SERVER_PEER) return Rule.Authority;
-    if (!state.peers.has(owner)) return Rule.Peer;
-    const components = counts.componentsOf(handle);
-    const decision = state.gate.decideSpawn({
-      components,
-      roleIndex: state.roleOf(owner),
-      ownedCount: counts.owned(owner),
-      ownedWith: (component) => counts.ownedWith(owner, component),
-      direction: "in",
-    });
-    if (!decision.allowed) return decision.rule;
-    counts.noteSpawn(handle, owner, components);
-    return undefined;
-  }
-
   #applyOwners(triples: Uint32Array, notices: (() => void)[]): void {
     for (let i = 0; i + 2 < triples.length; i += 3) {
       const record = this.#entity(triples[i]!);
       if (record === undefined) continue;
       const owner = triples[i + 1]!;
+      if (this.#isOvertaken(record, owner)) continue;
       if (this.#mayOwn(record, owner)) this.#applyOwner(record, owner, triples[i + 2]!, notices);
     }
+  }
+
+  /** What comes from now on is the named owners' or their successors': the driver has come so far in what was ordered. */
+  #confirmOwners(triples: Uint32Array): void {
+    const { ledger, orders } = this.#state;
+    for (let i = 0; i + 2 < triples.length; i += 3) {
+      const record = ledger.get(triples[i]!);
+      if (record !== undefined) orders.handleNamed(record, triples[i + 1]!);
+    }
+  }
+
+  /** Whether this engine has given the entity to somebody else since, who is there to have it: the driver will name that one, too. */
+  #isOvertaken(record: EntityRecord, owner: number): boolean {
+    const { orders, peers } = this.#state;
+    if (record.owner !== SERVER_PEER && !peers.has(record.owner)) return false;
+    return orders.isOlder(record, owner);
   }
 
   /**
@@ -274,6 +264,7 @@ export class StateReceiver {
   #applyOwner(record: EntityRecord, owner: number, epoch: number, notices: (() => void)[]): void {
     if (owner !== record.owner) {
       const wasOwn = this.#state.isOwn(record);
+      this.#state.orders.forget(record);
       record.owner = owner;
       notices.push(...this.#revoked.handleOwner(record, wasOwn));
       if (!this.#state.isAuthority) this.#state.dirty.unmarkEntity(record.slot);
@@ -309,19 +300,7 @@ export class StateReceiver {
       return;
     }
     if (state.isAuthority) {
-      const decision = state.gate.decideChange({
-        component: component.index,
-        op: "remove",
-        roleIndex: state.roleOf(record.owner),
-        isOwner: true,
-        ownedWith: () => 0,
-        direction: "in",
-      });
-      const rule = record.owner === SERVER_PEER
-        ? Rule.NotOwner
-        : decision.allowed
-        ? undefined
-        : decision.rule;
+      const rule = this.#removeRefusal(record, component.index);
       if (rule !== undefined) {
         state.deny(COMPONENT, rule, { id: component.id, handle, peer: record.owner });
         return;
@@ -340,13 +319,38 @@ export class StateReceiver {
       state.counters.lateEntries += 1;
       return;
     }
-    if (state.isAuthority && record.owner === SERVER_PEER) {
+    if (state.isAuthority && this.#writers(record).length === 0) {
       state.deny(DESPAWN, Rule.NotOwner, { handle });
       return;
     }
     this.#packer.forget(record);
     state.world.destroy(handle);
     notices.push(() => this.#events.despawned(handle));
+  }
+
+  /** Why none of those whose doing it may be may take a component away. */
+  #removeRefusal(record: EntityRecord, component: number): Rule | undefined {
+    const { gate } = this.#state;
+    let refusal: Rule | undefined;
+    for (const peer of this.#writers(record)) {
+      const decision = gate.decideChange({
+        component,
+        op: "remove",
+        roleIndex: this.#state.roleOf(peer),
+        isOwner: true,
+        ownedWith: () => 0,
+        direction: "in",
+      });
+      if (decision.allowed) return undefined;
+      refusal ??= decision.rule;
+    }
+    return refusal ?? Rule.NotOwner;
+  }
+
+  /** Peers that may have changed or ended the entity, as far as the driver knew: its owner, and former ones. */
+  #writers(record: EntityRecord): readonly number[] {
+    const late = this.#state.orders.late(record);
+    return record.owner === SERVER_PEER ? late : [record.owner, ...late];
   }
 
   #applyPairs(

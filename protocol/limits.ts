@@ -270,6 +270,8 @@ export const MAX_EVENT_STATE_TICKS = 2_047;
 export const MAX_WATCHED_GAPS = 64;
 /** Ticks, beside 1.25 round trips, in which lost state goes again: until the next slot of each end, and one that just went by. */
 export const LOSS_REPAIR_TICKS = 3;
+/** A path is lossy for so many acknowledged datagrams after a lost one: at 1 % loss nearly always, at 0.05 % a quarter of the time. */
+export const LOSSY_DATAGRAMS = 512;
 /** Ticks in which datagrams go after an event even without contents, so that its receiver need not wait: all are lost once in 65,000 at 25 %. */
 export const EVENT_VOUCH_TICKS = 8;
 /** Longest time, in ms, an event may wait for its state. */
@@ -454,6 +456,8 @@ export const VOICE_SLOT_MS = 4;
 export const MAX_FAULTS_PER_S = 50;
 /** Denials a second of one peer above which each counts as a fault too: its own driver's gate lets none of them out, but for what was under way. */
 export const MAX_PEER_DENIALS_PER_S = 2_000;
+/** Transfers of one entity that an engine keeps in mind until its driver has named them; of more the oldest are forgotten. */
+export const MAX_PENDING_TRANSFERS = 16;
 /** Time, ms, after a change of owner or value in which its former owner's writes may still come in: they are refused, and no offence. */
 export const CROSSING_MS = 1_000;
 /** Refusals a second of spawns under ids that a peer never had, told to it: an honest one names such an id only when it has just ended. */

@@ -28,6 +28,8 @@ export interface AnnouncerSink {
   despawn(id: EntityId): void;
   /** The owner or the epoch changed. */
   owner(id: EntityId, owner: number, epoch: number): void;
+  /** Whether the engine has ended an entity of this owner, which the other end has yet to hear: then it is not announced. Left out: never. */
+  isEnded?(id: EntityId, owner: number): boolean;
 }
 
 /** A component the engine knows of. */
@@ -71,6 +73,12 @@ export class Announcer {
     const entity = this.#ensure(id);
     entity.isAnnounced = true;
     entity.isAdopted = true;
+  }
+
+  /** The engine has given an announced entity this component itself: a header that does not name it takes it away. */
+  noteShown(id: EntityId, component: number): void {
+    const shown = this.#entities.get(id)?.shown;
+    if (shown?.has(component) === false) shown.set(component, { isHidden: false, versionTick: -1 });
   }
 
   /** Forgets an entity without a word to the engine. */
@@ -168,6 +176,7 @@ export class Announcer {
   }
 
   #tryAnnounce(entity: Announced, sink: AnnouncerSink): void {
+    if (sink.isEnded?.(entity.id, entity.owner) === true) return;
     for (const component of entity.visible) {
       if (this.#receiver.newestTick(entity.id, component) < 0) return;
     }

@@ -46,6 +46,10 @@ interface Plan {
 export class EntityPlanner {
   /** What is unacknowledged for so many ticks goes out again. */
   resendTicks = 2;
+  /** Ticks of a round trip, with fractions. */
+  rttTicks = 0;
+  /** What is only unsure is looked at: it goes again twice a round trip, and in each tick once one has passed without a word. */
+  isHasty = false;
   /** The present tick. */
   tick: number = NEVER;
   readonly #direction: LinkDirection;
@@ -113,7 +117,7 @@ export class EntityPlanner {
   isHeaderDue(track: EntityTrack): boolean {
     return !track.isHeaderAcked &&
       (track.headerSentTick === NEVER || track.isHeaderLost ||
-        this.tick - track.headerSentTick >= this.resendTicks);
+        this.tick - track.headerSentTick >= this.#patience(track.headerTick));
   }
 
   /**
@@ -165,7 +169,13 @@ export class EntityPlanner {
     if (value.needsVersion && this.#mayMakeVersion(value)) return true;
     if (value.isAcked || value.linkTick === NEVER) return false;
     if (value.transfer !== undefined) return value.transfer.due(this.tick, this.resendTicks) >= 0;
-    return value.isLost || this.tick - value.sentTick >= this.resendTicks;
+    return value.isLost || this.tick - value.sentTick >= this.#patience(value.linkTick);
+  }
+
+  /** Ticks after which goes again what went first in `firstTick` and was not acknowledged. */
+  #patience(firstTick: number): number {
+    if (!this.isHasty) return this.resendTicks;
+    return this.tick - firstTick > this.rttTicks ? 1 : Math.max(1, Math.ceil(this.rttTicks / 3));
   }
 
   /** Whether a value that is under way is sent once more beside its entity's header. */

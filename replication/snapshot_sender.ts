@@ -63,6 +63,13 @@ export class SnapshotSender {
   #tick = NEVER;
   /** Entities with something to send in this tick, most urgent first. */
   readonly #line = new UrgencyLine();
+  /** Entities with nothing to send in this tick, but with something that is not acknowledged. */
+  readonly #unsure = new UrgencyLine();
+  /**
+   * The path loses datagrams: what is not acknowledged goes again before a round trip has shown it to be lost, where the last section has room
+   * for it. What changes all the time has a newer version by then, and costs nothing more.
+   */
+  isLossy = false;
 
   /** A sender that has sent nothing. */
   constructor(options: SnapshotSenderOptions) {
@@ -130,10 +137,12 @@ export class SnapshotSender {
     this.#view.setRole(roleIndex);
     // Sections of this tick that are still to come would carry the old masks under the new epoch.
     this.#line.clear();
+    this.#unsure.clear();
   }
 
   /** Round-trip time in ticks: what is unacknowledged for 1.25 times that and a tick goes out again. */
   setRttTicks(ticks: number): void {
+    this.#planner.rttTicks = ticks;
     this.#planner.resendTicks = Math.ceil(1.25 * ticks) + 1;
   }
 
@@ -183,6 +192,11 @@ export class SnapshotSender {
     return this.#view.isWithheld(c);
   }
 
+  /** Whether the peer has acknowledged any value of a component, of now or before. */
+  wasHeard(id: EntityId, c: number): boolean {
+    return this.#view.find(id)?.find(c)?.wasAcked === true;
+  }
+
   /** Whether the peer has the newest value of a component of its own: acknowledged, written by itself, or never sent to it. */
   isAcked(id: EntityId, c: number): boolean {
     if (this.#view.isWithheld(c)) return true;
@@ -204,7 +218,7 @@ export class SnapshotSender {
   writeSection(writer: Writer, maxBits: number, tick: number, sequence: number): boolean {
     assert(tick >= this.#tick, "ticks do not go back");
     if (tick > this.#tick) this.#beginTick(tick);
-    if (this.#line.count === 0) return false;
+    if (this.#line.count === 0 && this.#unsure.count === 0) return false;
     const start = writer.bitLength;
     const builder = this.#builder;
     builder.begin(tick);
@@ -242,11 +256,15 @@ export class SnapshotSender {
     if (this.#direction === "up") this.#view.updateUp(tick);
     const line = this.#line;
     line.clear();
+    this.#unsure.clear();
     const { tracks } = this.#view;
     for (let i = 0; i < tracks.length; i++) {
       const track = tracks[i]!;
       const isHeaderDue = planner.isHeaderDue(track);
-      if (!planner.refresh(track) && !isHeaderDue) continue;
+      if (!planner.refresh(track) && !isHeaderDue) {
+        if (this.isLossy && this.#isUnsure(track)) this.#unsure.add(track, 0);
+        continue;
+      }
       const waited = track.sentTick === NEVER ? HEADER_WEIGHT : tick - track.sentTick;
       let urgency = waited * nearness(track);
       if (isHeaderDue) urgency += track.isOwn ? OWN_HEADER_WEIGHT : HEADER_WEIGHT;
@@ -255,10 +273,33 @@ export class SnapshotSender {
     line.sort();
   }
 
+  /** Whether something of an entity, of which nothing is due, would go again now if that were left to haste. */
+  #isUnsure(track: EntityTrack): boolean {
+    const planner = this.#planner;
+    planner.isHasty = true;
+    const isUnsure = planner.isHeaderDue(track) || planner.hasMore(track);
+    planner.isHasty = false;
+    return isUnsure;
+  }
+
   /** Adds entities in line to the section until it is full (true) or the line is empty (false). */
   #fill(maxBits: number, sequence: number): boolean {
-    const builder = this.#builder;
     const line = this.#line;
+    const left = this.#fillFrom(line, maxBits, sequence);
+    if (line.count > 0) return true;
+    if (this.#unsure.count > 0) {
+      this.#planner.isHasty = true;
+      this.#fillFrom(this.#unsure, left, sequence);
+      this.#planner.isHasty = false;
+      // One section a tick has them, and what of them finds no room is left to its time.
+      this.#unsure.clear();
+    }
+    return false;
+  }
+
+  /** Adds entities of a line in their order; those that are still due stay in it. Returns the bits left. */
+  #fillFrom(line: UrgencyLine, maxBits: number, sequence: number): number {
+    const builder = this.#builder;
     let left = maxBits;
     let misses = 0;
     let kept = 0;
@@ -277,9 +318,8 @@ export class SnapshotSender {
       line.keep(i, kept);
       kept += 1;
     }
-    const isFull = kept > 0 || i < line.count;
     line.closeGap(kept, i);
-    return isFull;
+    return left;
   }
 }
 

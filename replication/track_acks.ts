@@ -39,6 +39,7 @@ export class TrackAcks {
       if (entry.tick === entity.headerTick) this.#handleHeaderAcked(entity, entry.sentTick);
       return;
     }
+    value.wasAcked = true;
     if (entry.tick < value.validFrom) return;
     if (entry.piece >= 0) {
       const { transfer } = value;

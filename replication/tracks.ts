@@ -46,6 +46,8 @@ export class ValueTrack {
   /** Versions sent so far. */
   versionCount = 0;
   isAcked = false;
+  /** Some version was acknowledged, whatever became of it. */
+  wasAcked = false;
   sentTick = NEVER;
   sentSequence = NEVER;
   isLost = false;

@@ -4,12 +4,13 @@ import { assert, assertEquals, assertGreater } from "@std/assert";
 import { readVoicePackets } from "../../examples/recorded.ts";
 import type { StreamHandler } from "../../transport/connection.ts";
 import { driverGrants, poseAt } from "../support/driver_world.ts";
-import { Pair } from "../support/pair.ts";
+import { Pair, type PairNode } from "../support/pair.ts";
 import { tapConnection } from "../support/wiretap.ts";
 import { DriverEnd } from "./driver_end.ts";
 import { strangersWorld } from "./recording.ts";
 import { Stranger } from "./stranger.ts";
 import { quantise } from "./values.ts";
+import type { World } from "./world.ts";
 
 const SILENT: StreamHandler = {
   handleData: () => {},
@@ -17,6 +18,34 @@ const SILENT: StreamHandler = {
   handleReset: () => {},
   handleWritable: () => {},
 };
+
+/** A stranger in the world of a pair, what passed at its end, and its clock. */
+function bring(pair: Pair, world: World) {
+  const { server, network, grants } = pair;
+  const link = network.connect(pair.conditions);
+  server.core.handleConnection(link.acceptor, network.now);
+  const end = new DriverEnd(world, false);
+  const connection = tapConnection(link.connector, () => network.now, (event) => {
+    if (event.kind !== "close") end.pass(event);
+  });
+  connection.start({ handleDatagram: () => {}, handleStream: () => {}, handleClosed: () => {} });
+  const control = connection.openStream();
+  control.setHandler(SILENT);
+  const stranger = new Stranger(world, end, {
+    datagram: (bytes) => connection.sendDatagram(bytes),
+    control: (bytes) => control.write(bytes),
+  }, "Avatar");
+  const asked = network.now;
+  stranger.join();
+  pair.until("the stranger is in", () => end.peer >= 0);
+  const accepted = end.controlIn.find((message) => message.kind === "accepted")!;
+  const joined = network.now;
+  const now = () => {
+    const ms = network.now - joined + (joined - asked) / 2;
+    return Math.floor(accepted.time + ms * grants.tickHz * 64 / 1000);
+  };
+  return { stranger, end, now };
+}
 
 for (const seed of [1, 2, 3]) {
   Deno.test(`a driver written from the page alone joins, moves, speaks and waves among real ones, when seed is ${seed}`, () => {
@@ -44,28 +73,7 @@ for (const seed of [1, 2, 3]) {
     };
 
     // Joining.
-    const link = network.connect(pair.conditions);
-    server.core.handleConnection(link.acceptor, network.now);
-    const end = new DriverEnd(world, false);
-    const connection = tapConnection(link.connector, () => network.now, (event) => {
-      if (event.kind !== "close") end.pass(event);
-    });
-    connection.start({ handleDatagram: () => {}, handleStream: () => {}, handleClosed: () => {} });
-    const control = connection.openStream();
-    control.setHandler(SILENT);
-    const stranger = new Stranger(world, end, {
-      datagram: (bytes) => connection.sendDatagram(bytes),
-      control: (bytes) => control.write(bytes),
-    }, "Avatar");
-    const asked = network.now;
-    stranger.join();
-    pair.until("the stranger is in", () => end.peer >= 0);
-    const accepted = end.controlIn.find((message) => message.kind === "accepted")!;
-    const joined = network.now;
-    const now = () => {
-      const ms = network.now - joined + (joined - asked) / 2;
-      return Math.floor(accepted.time + ms * grants.tickHz * 64 / 1000);
-    };
+    const { stranger, end, now } = bring(pair, world);
 
     // Playing.
     const packets = readVoicePackets();
@@ -122,3 +130,46 @@ for (const seed of [1, 2, 3]) {
     assertEquals(server.core.world.isAlive(stranger.id), false);
   });
 }
+
+Deno.test("a driver written from the page alone is overridden and goes on under the next epoch, and hears of the end", () => {
+  const grants = driverGrants();
+  const world = strangersWorld(grants);
+  const pair = new Pair({ grants, seed: 4, clients: 1, conditions: { latencyMs: 40 } });
+  pair.start().joinAll();
+  const { server, network } = pair;
+  const { stranger, end, now } = bring(pair, world);
+  const still = { turn: [0, 0, 0, 1] };
+  const play = (ms: number) => pair.play(ms, 33, () => stranger.slot(now(), network.now));
+  const placeAt = (node: Pick<PairNode, "engine" | "world">) =>
+    node.world.read(node.engine.handleOf(stranger.id), "Avatar")?.body;
+  const lines: string[] = [];
+  const [client] = pair.clients;
+  client!.engine.spawn({ Avatar: poseAt(3) });
+  client!.engine.flush();
+  stranger.set({ ...poseAt(1), ...still }, now());
+  play(400);
+  client!.engine.onRemoteChange = (handle, name, { body }) => {
+    if (client!.engine.networkIdOf(handle) === stranger.id) lines.push(`${name} ${body}`);
+  };
+  assertEquals(placeAt(server), [1, 1, 0]);
+  assertEquals(end.snapshots.entities.get(stranger.id)!.header!.epoch, 0);
+
+  // What it says under the epoch it knows counts no more, before it has the override and acknowledged that.
+  server.engine.set(server.engine.handleOf(stranger.id), "Avatar", poseAt(5));
+  server.engine.flush();
+  stranger.set({ ...poseAt(2), ...still }, now());
+  play(50);
+  assertEquals(end.snapshots.entities.get(stranger.id)!.header!.epoch, 1);
+  play(400);
+  assertEquals([placeAt(server), placeAt(client!), lines], [[5, 1, 0], [5, 1, 0], [
+    "Avatar 5,1,0",
+  ]]);
+  stranger.set({ ...poseAt(6), ...still }, now());
+  play(400);
+  assertEquals([placeAt(server), placeAt(client!)], [[6, 1, 0], [6, 1, 0]]);
+
+  server.engine.despawn(server.engine.handleOf(stranger.id));
+  server.engine.flush();
+  play(400);
+  assertEquals(end.snapshots.entities.get(stranger.id)!.header!.state, "gone");
+});

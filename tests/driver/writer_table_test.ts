@@ -40,3 +40,28 @@ Deno.test("WriterTable takes no memory for what only the engine writes, and no m
   writers.noteAdded(ENTITY, 0, 7, 1);
   assert(writers.heldBytes >= 8 * 901 && writers.heldBytes <= 8 * 1_001, `${writers.heldBytes}`);
 });
+
+Deno.test("WriterTable.takeUnheard() is true once for the owner that never heard of what was taken away", () => {
+  const writers = table();
+  const before = writers.heldBytes;
+  writers.noteUnheard(ENTITY, 2, 7);
+  assert(writers.heldBytes > before);
+  assert(!writers.takeUnheard(ENTITY, 1, 7));
+  assert(writers.takeUnheard(ENTITY, 2, 7));
+  assert(!writers.takeUnheard(ENTITY, 2, 7));
+  // Who got the entity since began with what there was.
+  writers.noteUnheard(ENTITY, 2, 7);
+  assert(!writers.takeUnheard(ENTITY, 2, 8));
+  assert(!writers.takeUnheard(ENTITY, 2, 7));
+});
+
+Deno.test("WriterTable forgets what was taken away unheard, when it is there again or its entity ends", () => {
+  const writers = table();
+  writers.noteUnheard(ENTITY, 2, 7);
+  writers.noteAdded(ENTITY, 2, 0, 0);
+  assert(!writers.takeUnheard(ENTITY, 2, 7));
+  writers.noteUnheard(ENTITY, 3, 7);
+  writers.forget(ENTITY);
+  assert(!writers.takeUnheard(ENTITY, 3, 7));
+  assertEquals(writers.heldBytes, 0);
+});

@@ -253,19 +253,21 @@ Deno.test("the holder of authority takes only spawns that their peer's role may 
   for (
     const [owner, parts, rule] of [
       [6, { Transform: {} }, "spawnRole"],
-      [6, {}, "spawnRole"],
+      [7, {}, "spawnRole"],
       [7, { Name: {} }, "spawnRole"],
     ] as const
   ) {
     const batch = spawnBatch(bed.grants, OTHER, 71, owner, parts);
-    // Rows of a refused spawn name an unknown entity: they are refused with it.
-    assertRefused(bed, { ...batch, components: [] }, `spawnRole spawn 0 f0 h${OTHER} p${owner}`);
     bed.nowMs += 1_000;
     bed.say(batch);
     assert(!bed.world.has(OTHER), rule);
-    bed.takeLog();
+    // Rows of a refused spawn name an unknown entity: they are refused with it.
+    assertEquals(bed.takeLog()[0], `denied engine spawnRole spawn 0 f0 h${OTHER} p${owner} x1`);
   }
-  for (let i = 2; i <= 4; i++) {
+  // What it spawned with its owner took away again before the batch was made: then that may have been anything it may spawn.
+  bed.say(spawnBatch(bed.grants, REMOTE + 2, 72, 6, {}));
+  bed.say(batchOf({ components: [rowsOf(bed.component("Name"), [[REMOTE + 2, { text: "x" }]])] }));
+  for (let i = 3; i <= 4; i++) {
     bed.say(spawnBatch(bed.grants, REMOTE + i, 70 + i, 6, { Name: {} }));
   }
   bed.nowMs += 1_000;
@@ -273,6 +275,98 @@ Deno.test("the holder of authority takes only spawns that their peer's role may 
   bed.say(spawnBatch(bed.grants, REMOTE + 9, 99, 6, { Name: {} }));
   assertEquals(bed.takeLog()[0], `denied engine spawnCount spawn 0 f0 h${REMOTE + 9} p6 x1`);
   assertEquals(bed.world.size, 4);
+});
+
+/** A server with players 6, who owns REMOTE, and 7. */
+function transferBed(): LinkBed {
+  const bed = serverBed();
+  bed.say({ kind: "peerJoin", peer: 7, roleId: 1, resumed: false });
+  bed.takeLog();
+  return bed;
+}
+
+function sayText(bed: LinkBed, text: string, owners: readonly number[] = []): void {
+  bed.say(batchOf({
+    components: [rowsOf(bed.component("Name"), [[REMOTE, { text }]])],
+    owners: Uint32Array.from(owners),
+  }));
+}
+
+Deno.test("the holder of authority takes what a former owner did until the driver names the new one, and for that batch", () => {
+  const bed = transferBed();
+  assert(bed.link.transfer(REMOTE, 0));
+  sayText(bed, "before the order");
+  sayText(bed, "with its echo", [REMOTE, 0, 1]);
+  assertEquals(bed.link.get(REMOTE, "Name"), { text: "with its echo" });
+  bed.takeLog();
+  assertRefused(
+    bed,
+    batchOf({ components: [rowsOf(bed.component("Name"), [[REMOTE, { text: "after" }]])] }),
+    `notOwner component 3 f1 h${REMOTE} p0`,
+  );
+  assertRefused(
+    bed,
+    batchOf({ removes: Uint32Array.of(REMOTE, 3) }),
+    `notOwner component 3 f0 h${REMOTE} p0`,
+  );
+  assertRefused(
+    bed,
+    batchOf({ despawns: Uint32Array.of(REMOTE) }),
+    `notOwner despawn 0 f0 h${REMOTE} p0`,
+  );
+});
+
+Deno.test("the holder of authority takes nothing of a former owner any more, when its driver names nobody for 5,000 ms", () => {
+  const bed = transferBed();
+  assert(bed.link.transfer(REMOTE, 0));
+  bed.nowMs += 4_999;
+  sayText(bed, "in time");
+  assertEquals(bed.link.get(REMOTE, "Name"), { text: "in time" });
+  bed.takeLog();
+  assertRefused(
+    bed,
+    batchOf({ components: [rowsOf(bed.component("Name"), [[REMOTE, { text: "too late" }]])] }),
+    `notOwner component 3 f1 h${REMOTE} p0`,
+  );
+  assertRefused(
+    bed,
+    batchOf({ despawns: Uint32Array.of(REMOTE) }),
+    `notOwner despawn 0 f0 h${REMOTE} p0`,
+  );
+});
+
+Deno.test("an owner that the driver names late does not undo what this engine has ordered since", () => {
+  const bed = transferBed();
+  assert(bed.link.transfer(REMOTE, 0));
+  assert(bed.link.transfer(REMOTE, 7));
+  // The driver had the first order when it made this batch, and peer 6 had spoken before.
+  sayText(bed, "of the first owner", [REMOTE, 0, 1]);
+  assertEquals(bed.link.ownerOf(REMOTE), 7);
+  sayText(bed, "of the last owner", [REMOTE, 7, 2]);
+  assertEquals(bed.link.get(REMOTE, "Name"), { text: "of the last owner" });
+  assertEquals(bed.takeLog(), [
+    `change ${REMOTE} Name text`,
+    `owner ${REMOTE} 7 2`,
+    `change ${REMOTE} Name text`,
+  ]);
+  // Nothing is under way: the server may have it back, and nobody else.
+  assertRefused(
+    bed,
+    batchOf({ owners: Uint32Array.of(REMOTE, 6, 3) }),
+    `notOwner component 0 f0 h${REMOTE} p6`,
+  );
+  bed.say(batchOf({ owners: Uint32Array.of(REMOTE, 0, 3) }));
+  assertEquals(bed.link.ownerOf(REMOTE), 0);
+});
+
+Deno.test("an entity stays with its owner, when the peer that was to have it has left", () => {
+  const bed = transferBed();
+  assert(bed.link.transfer(REMOTE, 7));
+  bed.say({ kind: "peerLeave", peer: 7, reason: "gone" });
+  bed.say(batchOf({ owners: Uint32Array.of(REMOTE, 6, 0) }));
+  assertEquals(bed.link.ownerOf(REMOTE), 6);
+  sayText(bed, "still here");
+  assertEquals(bed.link.get(REMOTE, "Name"), { text: "still here" });
 });
 
 Deno.test("the holder of authority ignores fields an owner may not write while they are as it has them", () => {

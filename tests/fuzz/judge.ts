@@ -361,23 +361,23 @@ export class Judge {
     }
   }
 
-  /** The server's engine took a value from its driver, for an entity whose owner it knows under a role it knows. */
+  /** The server's engine took a value from its driver, for an entity of one of these owners, whom it knows under roles it knows. */
   taken(
-    owner: number,
-    role: string | undefined,
+    owners: readonly {
+      readonly peer: number;
+      readonly role: string | undefined;
+      readonly adjustment: Adjustment;
+    }[],
     component: string,
     field: string,
-    adjustment: Adjustment,
   ): void {
     this.seen.changes += 1;
-    const isFine = role !== undefined &&
-      this.rights.mayWrite(role, component, field, owner !== 0, adjustment);
-    if (!isFine) {
-      this.#find(
-        "unauthorised",
-        `the engine took ${component}.${field} of peer ${owner}, a ${role}`,
-      );
-    }
+    const isFine = owners.some(({ role, adjustment }) =>
+      role !== undefined && this.rights.mayWrite(role, component, field, true, adjustment)
+    );
+    if (isFine) return;
+    const who = owners.map(({ peer, role }) => `peer ${peer}, a ${role}`).join(", or ");
+    this.#find("unauthorised", `the engine took ${component}.${field} of ${who || "no peer"}`);
   }
 
   /** Reads the present value of a component of the server's world into a scratch value. */

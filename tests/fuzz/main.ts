@@ -7,6 +7,7 @@ import {
   parseArguments,
 } from "../../driver/arguments.ts";
 import { ExitCode } from "../../driver/exit_codes.ts";
+import { runAuthority } from "./authority.ts";
 import { runFuzz } from "./permissions.ts";
 
 const PROGRAM = "deno task fuzz --";
@@ -27,6 +28,17 @@ const PERMISSIONS: CommandSpec = {
     count("steps", "N", "turns of game code of each twin", 40, 1),
   ],
   examples: ["permissions", "permissions --seed 1140 --seeds 1 --ops 0"],
+};
+
+const AUTHORITY: CommandSpec = {
+  name: "authority",
+  summary: "owners and the holder of authority who change the same things on bad paths",
+  details: "Real cores and SDKs on virtual time. Exits non-zero when anything is found.",
+  options: [
+    count("seeds", "N", "worlds", 1_000, 0),
+    count("seed", "S", "the first seed", 1, 0),
+  ],
+  examples: ["authority", "authority --seed 31 --seeds 1"],
 };
 
 const HELP: CommandSpec = {
@@ -64,18 +76,32 @@ function permissions(options: Options): number {
   return isClean && summary.planted_caught === summary.planted ? ExitCode.Ok : 1;
 }
 
+function authority(options: Options): number {
+  const summary = runAuthority({
+    seeds: options.integer("seeds"),
+    seed: options.integer("seed"),
+    print: (line) => console.log(line),
+    nowMs: () => performance.now(),
+  });
+  console.log(JSON.stringify(summary));
+  return summary.bad_seeds === 0 && summary.planted_caught === summary.planted ? ExitCode.Ok : 1;
+}
+
 /** Runs one of them; returns the exit code. */
 export function main(args: readonly string[]): number {
-  const parsed = parseArguments(args, [PERMISSIONS, HELP]);
+  const parsed = parseArguments(args, [PERMISSIONS, AUTHORITY, HELP]);
   if (!parsed.ok) {
     console.error(`${parsed.message.replace("command", "run")} See: ${PROGRAM} help`);
     return ExitCode.Usage;
   }
   if (parsed.help || parsed.command.name === HELP.name) {
-    console.log(help(PERMISSIONS));
+    const asked = parsed.command.name === HELP.name ? [PERMISSIONS, AUTHORITY] : [parsed.command];
+    console.log(asked.map(help).join("\n\n"));
     return ExitCode.Ok;
   }
-  return permissions(parsed.options);
+  return parsed.command.name === AUTHORITY.name
+    ? authority(parsed.options)
+    : permissions(parsed.options);
 }
 
 if (import.meta.main) Deno.exit(main(Deno.args));

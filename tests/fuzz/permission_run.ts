@@ -10,6 +10,7 @@ import { auditClients, SETTLED_MS } from "./audit.ts";
 import { CANARY_BYTES, canaryText } from "./canaries.ts";
 import { Hostile } from "./hostile.ts";
 import { Judge } from "./judge.ts";
+import { FormerOwners } from "./former_owners.ts";
 import { Receivers } from "./receivers.ts";
 import { Rights } from "./rights.ts";
 import { eachKey, FreshValues } from "./fresh_values.ts";
@@ -200,13 +201,35 @@ export class PermissionRun {
     const { judge } = this;
     engine.onPlayerJoin = (peer, role) => this.#given.set(peer, role);
     engine.onRoleChanged = (peer, role) => this.#given.set(peer, role);
+    const former = new FormerOwners(() => this.pair.network.now);
+    const { transfer } = engine;
+    engine.transfer = (handle, peer) => {
+      const before = engine.ownerOf(handle);
+      const isOrdered = transfer.call(engine, handle, peer);
+      if (isOrdered) former.ordered(handle, before!, peer);
+      return isOrdered;
+    };
+    const { core } = this.pair.server;
+    const { pollEngine } = core;
+    core.pollEngine = (nowMs) => {
+      const message = pollEngine.call(core, nowMs);
+      if (message !== undefined) former.said(message);
+      return message;
+    };
     engine.onRemoteChange = (handle, name, values) => {
-      const owner = engine.ownerOf(handle)!;
+      const owners = [engine.ownerOf(handle)!, ...former.of(handle)].filter((one) => one !== 0);
       // Given away to a peer that left in the same moment: by whose rights this engine judges then is not told. The driver's door still is judged.
-      if (!engine.peers.includes(owner)) return;
-      const adjustment = judge.adjustmentOf(owner, name);
+      if (owners.some((one) => !engine.peers.includes(one))) return;
       for (const field of Object.keys(values)) {
-        judge.taken(owner, this.#given.get(owner), name, field, adjustment);
+        judge.taken(
+          owners.map((peer) => ({
+            peer,
+            role: this.#given.get(peer),
+            adjustment: judge.adjustmentOf(peer, name),
+          })),
+          name,
+          field,
+        );
       }
     };
   }

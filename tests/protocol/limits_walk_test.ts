@@ -155,6 +155,10 @@ const TESTED_ELSEWHERE: Readonly<Record<string, readonly [file: string, test: st
     "tests/driver/work_budget_test.ts",
     "workAllowance() holds what reliable channels bring at 1.2 times their rates, and after a stall",
   ],
+  MAX_PENDING_TRANSFERS: [
+    "tests/engine/owner_orders_test.ts",
+    "OwnerOrders keeps MAX_PENDING_TRANSFERS orders of an entity, when a driver names nobody",
+  ],
   MAX_SHARED_BYTES: [
     "tests/replication/shared_encodings_test.ts",
     "`SharedEncodings.begin()` forgets the tick before, and a full store takes no more",
@@ -190,9 +194,8 @@ const NO_CONTAINER: Readonly<Record<string, readonly string[]>> = {
     MAX_VOICE_AGE_SUBTICKS`.trim().split(/\s+/),
   "a rate, or a share of one": `
     MAX_TICK_HZ MAX_COMPONENT_RATE_HZ MAX_EVENT_RATE_HZ MAX_CHANNEL_RATE_HZ MAX_VOICE_RATE_HZ DEFAULT_PEER_BYTES_PER_S
-    MIN_PEER_BYTES_PER_S MAX_PEER_BYTES_PER_S RATE_TOLERANCE MIN_RATE_BURST CHECK_TOLERANCE LOSS_PACKET_THRESHOLD LOSS_TIME_FACTOR
-    TIMELINE_SLEW TIMELINE_DRIFT    
-        
+    MIN_PEER_BYTES_PER_S MAX_PEER_BYTES_PER_S RATE_TOLERANCE MIN_RATE_BURST CHECK_TOLERANCE LOSS_PACKET_THRESHOLD LOSS_TIME_FACTOR LOSSY_DATAGRAMS
+    TIMELINE_SLEW TIMELINE_DRIFT
     WORK_RESERVE`.trim().split(/\s+/),
   "the cost of one thing": `
     WORK_DATAGRAM WORK_ENTRY WORK_VOICE_FRAME WORK_MESSAGE WORK_CONTROL WORK_CHUNK WORK_STREAM WORK_DENIAL STREAM_CHUNK_COST STREAM_PIECE_COST

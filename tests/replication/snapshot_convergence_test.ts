@@ -75,6 +75,7 @@ class Scene {
       maxBits: prng() < 0.3 ? 8_000 + below(prng, 4_000) : 8_800,
       maxDatagrams: 1 + below(prng, 6),
     });
+    this.link.sender.isLossy = seed % 2 === 0;
     this.#interest = new Interest(grants, this.world);
     this.mirror = new Mirror(grants);
     this.announcer = new Announcer({ grants, receiver: this.link.receiver });

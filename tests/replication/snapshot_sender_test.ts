@@ -152,6 +152,31 @@ Deno.test("`SnapshotSender` sends an entity's header and values once, and nothin
   assertEquals(stage.link.sender.trackedCount, 1);
 });
 
+Deno.test("`SnapshotSender.isLossy` repeats twice a round trip, and then in each tick, what is not acknowledged, within one section, and nothing else", () => {
+  const path = { loss: 0, duplicate: 0, minDelay: 3, maxDelay: 3 };
+  const sectionsOf = (isLossy: boolean, maxBits = 8_800, loss = 0) => {
+    const stage = new Stage({ path, maxBits });
+    stage.link.sender.isLossy = isLossy;
+    for (let id = 1; id <= 40; id++) stage.spawn(id, 0, TRANSFORM, HEALTH);
+    stage.step(20);
+    const before = stage.link.sent.length;
+    const start = stage.tick;
+    for (let id = 1; id <= 40; id++) stage.write(id, HEALTH, 7);
+    stage.link.path = { ...path, loss };
+    stage.step(12);
+    return stage.link.sent.slice(before).map(({ tick }) => tick - start);
+  };
+  // Six ticks later the acknowledgements are there, before anything counts as lost.
+  assertEquals(sectionsOf(false), [1]);
+  assertEquals(sectionsOf(true), [1, 3, 5, 7]);
+  assertEquals(sectionsOf(true, 8_800, 1), [1, 3, 5, 7, 8, 9, 10, 11, 12]);
+  // Where the changes take several sections, what is repeated takes no more than one a tick.
+  const narrow = sectionsOf(true, 600);
+  assertEquals(narrow.filter((tick) => tick === 1).length, sectionsOf(false, 600).length);
+  assert(narrow.filter((tick) => tick === 1).length > 1);
+  assertEquals(narrow.filter((tick) => tick > 1), [3, 4, 5, 6, 7]);
+});
+
 Deno.test("`SnapshotSender` sends a change as a difference and says its sample time", () => {
   const stage = new Stage();
   stage.spawn(5, 0, TRANSFORM);
