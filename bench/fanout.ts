@@ -1,98 +1,96 @@
-// The fan-out benchmark: one real server driver in its sandbox, N clients on QUIC, each with a recorded avatar at 30 Hz that all others
-// see. It measures the server's driver and what the clients receive. The load is in load_fleet.ts.
+// The fan-out benchmark: one real server driver in its sandbox, N clients on QUIC, each with a recorded avatar at 30 Hz that all others see.
+// Here are the sizes it runs with, the search for the largest, and the command; one run is `fanout_run.ts`, its control `bare_loop.ts`.
 
 import type { Options, OptionSpec } from "../driver/arguments.ts";
 import { CommandError, ExitCode } from "../driver/exit_codes.ts";
-import { launchDriver, type LaunchedDriver } from "../driver/launcher.ts";
-import { type EngineCallbacks, listenForDriver, ReferenceWorld } from "../engine/mod.ts";
-import { AVATAR_HZ, fanoutManifest } from "./fanout_manifest.ts";
-import { LoadFleet } from "./load_fleet.ts";
-import { readCpuSeconds, readResidentMb } from "./proc_stat.ts";
+import { type BareFigures, measureBareLoop } from "./bare_loop.ts";
+import { type FanoutRun, measureFanout } from "./fanout_run.ts";
 
-/** Bytes of IPv4 and UDP headers around each packet (RFC 791, RFC 768). */
-const UDP_IP_BYTES = 28;
-/** Bytes QUIC adds to a packet with one datagram: flags, 8 of connection id, about 2 of number, frame type, 16 of tag (RFC 9000, 9221). */
-const QUIC_BYTES = 28;
-/** Longest time until everyone sees everyone, ms. */
-const READY_MS = 60_000;
-/** Longest time that a driver takes from its start until it listens, ms. */
-const START_MS = 15_000;
+/** Share of datagrams that clients lose in the run with losses. */
+const LOSS = 0.02;
+/** A rate is held when each pair gets so many of 30 updates a second, and the driver has not used up its core. */
+const HELD_UPDATES = 29;
+const HELD_CPU = 1;
+/** Processor time from which on one thread counts as used up, of a core. */
+const SPENT = 0.9;
+/** The search begins here, doubles, and then halves the gap until it is no more than this share. */
+const SEARCH_FROM = 16;
+const SEARCH_MOST = 512;
+const SEARCH_SHARE = 0.13;
+const SEARCH_WARMUP_S = 2;
 
-/** How one run is made. */
-export interface FanoutOptions {
-  /** Clients. */
-  readonly n: number;
-  /** Length of the measured window, s. */
-  readonly seconds: number;
-  /** Time from the moment when everyone sees everyone until the window, s. */
-  readonly warmupSeconds: number;
-  /** Seed of the load. */
-  readonly seed: number;
-  /** Takes lines for people. */
-  readonly log: (line: string) => void;
-}
+/** Who ended the search: the server's core, the load's processes or the machine they share with it, or the largest size looked at. */
+export type SearchEnd = "server" | "load" | "size" | "none";
 
-/** What one run found; README.md of this folder explains each key. */
-export interface FanoutFigures {
+/** What the benchmark found at one size; README.md of this folder explains each key. */
+export interface FanoutFigures extends FanoutRun, BareFigures {
   readonly name: "fanout";
   readonly n: number;
-  readonly cpu: number;
-  readonly kBps_down: number;
-  readonly kBps_up: number;
-  readonly bytes_per_update: number;
-  readonly p50_ms: number;
-  readonly p99_ms: number;
-  readonly updates_per_pair: number;
-  readonly rss_mb: number;
-  readonly wire_kBps_down: number;
-  readonly wire_kBps_up: number;
-  readonly load_cpu: number;
+  /** -1 where no search was made. */
+  readonly n_max: number;
+  readonly n_max_end: SearchEnd;
+  readonly updates_per_pair_loss2: number;
 }
 
 /** Options of the command line. */
 export const FANOUT_OPTIONS: readonly OptionSpec[] = [
-  { name: "n", kind: "text", value: "A,B,C", help: "numbers of clients; 4,32 if not given" },
-  {
-    name: "seconds",
-    kind: "integer",
-    value: "S",
-    help: "length of each measurement",
-    preset: 20,
-    min: 1,
-    max: 3600,
-  },
-  {
-    name: "warmup",
-    kind: "integer",
-    value: "S",
-    help: "time between the last join and the measurement",
-    preset: 3,
-    min: 0,
-    max: 600,
-  },
+  { name: "n", kind: "text", value: "A,B,C", help: "numbers of clients; 100 if not given" },
+  seconds("seconds", "length of each measurement", 20, 1),
+  seconds("warmup", "time between the last join and the measurement", 5, 0),
+  seconds("search", "length of each step of the search for the largest number; 0: no search", 5, 0),
   {
     name: "seed",
     kind: "integer",
     value: "N",
-    help: "seed of places, clips and phases",
+    help: "seed of places, clips and losses",
     preset: 1,
     min: 0,
     max: 0xffff_ffff,
   },
 ];
 
-/** Runs the benchmark for each number of clients, in ascending order, and prints one line of JSON for each. */
+function seconds(name: string, help: string, preset: number, min: number): OptionSpec {
+  return { name, kind: "integer", value: "S", help, preset, min, max: 3600 };
+}
+
+/** Searches, then measures each number of clients in ascending order and prints one line of JSON for each. */
 export async function runFanout(options: Options, print: (line: string) => void): Promise<void> {
-  const counts = parseCounts(options.text("n") === "" ? "4,32" : options.text("n"));
-  for (const n of counts) {
-    const figures = await measureFanout({
+  const counts = parseCounts(options.text("n") === "" ? "100" : options.text("n"));
+  const run = (n: number, length: number, warmupSeconds: number, loss: number) =>
+    measureFanout({
       n,
-      seconds: options.integer("seconds"),
-      warmupSeconds: options.integer("warmup"),
+      seconds: length,
+      warmupSeconds,
       seed: options.integer("seed"),
+      loss,
       log: print,
     });
-    print(JSON.stringify(figures));
+  const length = options.integer("seconds");
+  const warmup = options.integer("warmup");
+  const step = options.integer("search");
+  const found = step === 0
+    ? { most: -1, end: "none" as const }
+    : await searchMost((n) => run(n, step, SEARCH_WARMUP_S, 0), print);
+  if (step > 0) {
+    print(`fanout: ${found.most} clients at 30 Hz on one core; ${describeEnd(found.end)}`);
+  }
+  for (const n of counts) {
+    const floor = await measureBareLoop(n, Math.min(length, 10));
+    print(
+      `fanout: bare datagrams of ${n} clients cost ${floor.floor_cpu} of a core, p99 ${floor.floor_p99_ms} ms`,
+    );
+    const figures = await run(n, length, warmup, 0);
+    const lossy = await run(n, length, warmup, LOSS);
+    const all: FanoutFigures = {
+      name: "fanout",
+      n,
+      n_max: found.most,
+      n_max_end: found.end,
+      ...figures,
+      updates_per_pair_loss2: lossy.updates_per_pair,
+      ...floor,
+    };
+    print(JSON.stringify(all));
   }
 }
 
@@ -108,182 +106,47 @@ export function parseCounts(text: string): number[] {
   return [...new Set(counts)].sort((a, b) => a - b);
 }
 
-/** The server's counters at one moment. */
-interface Reading {
-  readonly atMs: number;
-  readonly cpuSeconds: number;
-  readonly loadCpuSeconds: number;
-  readonly stats: Readonly<Record<string, number>>;
-}
-
-/** One run: starts everything, measures, ends everything. */
-export async function measureFanout(options: FanoutOptions): Promise<FanoutFigures> {
-  const { n, log } = options;
-  const folder = await Deno.makeTempDir({ prefix: "syn" });
-  const manifest = `${folder}/server.jsonc`;
-  await Deno.writeTextFile(manifest, fanoutManifest(n, { role: "server" }));
-  let driver: LaunchedDriver | undefined;
-  let fleet: LoadFleet | undefined;
-  const server = await startEngine(folder, manifest);
-  try {
-    driver = launchDriver(manifest, { stdout: "null" });
-    driver.process.status.then(({ code }) =>
-      server.fail(`the server's driver ended, code ${code}`)
-    );
-    const { pin, listen } = await within(START_MS, "the driver does not listen", server.joined);
-    fleet = new LoadFleet({ endpoint: listen, pin, n, seed: options.seed });
-    const broken = Promise.race([fleet.broken, server.failed]);
-    broken.catch(() => {});
-    log(`fanout: ${n} clients in ${fleet.size} process(es), server driver ${driver.process.pid}`);
-    const startedMs = performance.now();
-    await within(
-      READY_MS,
-      "not all clients see all others",
-      Promise.race([fleet.ready(), server.failed]),
-    );
-    log(`  everyone sees everyone after ${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
-    return await measure(options, driver, fleet, server, broken);
-  } finally {
-    await fleet?.quit();
-    await server.close();
-    await driver?.process.status;
-    await Deno.remove(folder, { recursive: true });
+/** Finds the largest number of clients at which the rate is held, to about an eighth, and says what was at its end beyond it. */
+export async function searchMost(
+  measure: (n: number) => Promise<FanoutRun>,
+  log: (line: string) => void,
+): Promise<{ readonly most: number; readonly end: SearchEnd }> {
+  let most = 0;
+  let tooMany = Infinity;
+  let end: SearchEnd = "size";
+  for (let n = SEARCH_FROM; n <= SEARCH_MOST;) {
+    const verdict = await judge(measure, n, log);
+    if (verdict === undefined) most = n;
+    else [tooMany, end] = [n, verdict];
+    const isFound = tooMany < Infinity && tooMany - most <= Math.max(1, SEARCH_SHARE * tooMany);
+    if (isFound) break;
+    n = tooMany === Infinity ? 2 * n : Math.round((most + tooMany) / 2);
   }
+  return { most, end };
 }
 
-async function measure(
-  options: FanoutOptions,
-  driver: LaunchedDriver,
-  fleet: LoadFleet,
-  server: ServerEngine,
-  broken: Promise<never>,
-): Promise<FanoutFigures> {
-  const read = (stats: Readonly<Record<string, number>>): Reading => ({
-    atMs: performance.now(),
-    cpuSeconds: readCpuSeconds(driver.process.pid),
-    loadCpuSeconds: fleet.cpuSeconds(),
-    stats,
-  });
-  // The window begins and ends with a report of the driver: its counters and its processor time are then of the same moment.
-  const settledMs = performance.now() + options.warmupSeconds * 1000;
-  const from = read(await Promise.race([server.statsAfter(settledMs), broken]));
-  await fleet.begin();
-  // Reports come a second apart, a few ms early or late.
-  const endMs = from.atMs + options.seconds * 1000 - 100;
-  const to = read(await Promise.race([server.statsAfter(endMs), broken]));
-  const load = await fleet.end();
-  const rssMb = readResidentMb(driver.process.pid);
-
-  const { n, log } = options;
-  const seconds = (to.atMs - from.atMs) / 1000;
-  const rate = (name: string) => ((to.stats[name] ?? 0) - (from.stats[name] ?? 0)) / seconds;
-  const perClient = (bytes: number, datagrams: number) => (bytes + datagrams) / n / 1000;
-  const headers = UDP_IP_BYTES + QUIC_BYTES;
-  const [down, up] = [rate("net.bytesOut"), rate("net.bytesIn")];
-  const [downCount, upCount] = [rate("net.datagramsOut"), rate("net.datagramsIn")];
-  const figures: FanoutFigures = {
-    name: "fanout",
-    n,
-    cpu: round((to.cpuSeconds - from.cpuSeconds) / seconds, 3),
-    kBps_down: round(perClient(down, 0), 2),
-    kBps_up: round(perClient(up, 0), 2),
-    bytes_per_update: round(load.bytesIn / load.updates, 1),
-    p50_ms: load.delays.percentile(0.5),
-    p99_ms: load.delays.percentile(0.99),
-    updates_per_pair: round(load.updates / seconds / (n * (n - 1)), 2),
-    rss_mb: round(rssMb, 1),
-    wire_kBps_down: round(perClient(down, downCount * headers), 2),
-    wire_kBps_up: round(perClient(up, upCount * headers), 2),
-    load_cpu: round((to.loadCpuSeconds - from.loadCpuSeconds) / seconds, 3),
-  };
-  const timed = 100 * load.delays.total / load.updates;
-  const poses = load.poses / n / seconds;
-  log(
-    `  measured ${
-      seconds.toFixed(1)
-    } s; the load used ${figures.load_cpu} of a core and handed over ` +
-      `${poses.toFixed(1)} of ${AVATAR_HZ} poses a second and client`,
-  );
-  log(
-    `  server driver: ${figures.cpu} of a core, ${figures.rss_mb} MB; ` +
-      `${downCount.toFixed(0)} datagrams/s out, ${upCount.toFixed(0)} in, ` +
-      `${rate("net.lostDatagrams").toFixed(1)} lost, ${rate("denials").toFixed(1)} denials/s`,
-  );
-  log(
-    `  a client: ${figures.kBps_down} kB/s down, ${figures.kBps_up} up; with ${UDP_IP_BYTES} B of UDP/IP and about ` +
-      `${QUIC_BYTES} B of QUIC a datagram ${figures.wire_kBps_down} down, ${figures.wire_kBps_up} up`,
-  );
-  log(
-    `  an update: ${figures.bytes_per_update} B, ${figures.updates_per_pair} a second and pair, ` +
-      `p50 ${figures.p50_ms} ms, p99 ${figures.p99_ms} ms (${timed.toFixed(0)} % of them timed)`,
-  );
-  return figures;
-}
-
-function round(value: number, digits: number): number {
-  return Number(value.toFixed(digits));
-}
-
-/** The server's engine: it only listens, and hands on what its driver says. */
-export interface ServerEngine {
-  /** Pin and address, once the driver listens. */
-  readonly joined: Promise<{ pin: string; listen: string }>;
-  /** Rejects when the server can no longer be measured. */
-  readonly failed: Promise<never>;
-  readonly fail: (reason: string) => void;
-  /** The first counters that come at `atMs` or later. */
-  statsAfter(atMs: number): Promise<Readonly<Record<string, number>>>;
-  close(): Promise<void>;
-}
-
-/** Starts it; `callbacks` hear what it has no use for itself. */
-export async function startEngine(
-  folder: string,
-  manifest: string,
-  callbacks: EngineCallbacks = {},
-): Promise<ServerEngine> {
-  const joined = Promise.withResolvers<{ pin: string; listen: string }>();
-  const failed = Promise.withResolvers<never>();
-  failed.promise.catch(() => {});
-  let pin = "";
-  let wanted: { atMs: number; give: (stats: Readonly<Record<string, number>>) => void } | undefined;
-  const link = await listenForDriver({
-    socket: `${folder}/engine.sock`,
-    manifest,
-    world: new ReferenceWorld(),
-    flushIntervalMs: 1000 / AVATAR_HZ,
-    callbacks: {
-      ...callbacks,
-      onDriverReady: (hello) => pin = hello.certificateHash,
-      onJoined: ({ listen }) => joined.resolve({ pin, listen }),
-      onDriverRefused: (reason) => failed.reject(new Error(reason)),
-      onDriverLost: (reason) => failed.reject(new Error(`the driver is lost: ${reason}`)),
-      onStats: (stats) => {
-        if (wanted === undefined || performance.now() < wanted.atMs) return;
-        const { give } = wanted;
-        wanted = undefined;
-        give(stats);
-      },
-    },
-  });
-  return {
-    joined: Promise.race([joined.promise, failed.promise]),
-    failed: failed.promise,
-    fail: (reason) => failed.reject(new Error(reason)),
-    statsAfter: (atMs) => new Promise((give) => wanted = { atMs, give }),
-    close: () => link.close(),
-  };
-}
-
-/** What `promise` gives, or an error with this reason after `ms`. */
-export async function within<T>(ms: number, reason: string, promise: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${reason} after ${ms / 1000} s`)), ms);
-  });
+/** Who is at the end of its strength with so many clients; undefined when the rate is held. */
+async function judge(
+  measure: (n: number) => Promise<FanoutRun>,
+  n: number,
+  log: (line: string) => void,
+): Promise<"server" | "load" | undefined> {
+  let figures: FanoutRun;
   try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
+    figures = await measure(n);
+  } catch (error) {
+    log(`  ${n} clients did not come about: ${(error as Error).message}`);
+    return "load";
   }
+  const { cpu, updates_per_pair } = figures;
+  if (cpu > HELD_CPU) return "server";
+  if (updates_per_pair >= HELD_UPDATES) return undefined;
+  return cpu >= SPENT ? "server" : "load";
+}
+
+function describeEnd(end: SearchEnd): string {
+  if (end === "size") return "the search looked no further";
+  return end === "server"
+    ? "the server's core ended the search"
+    : "the load, or the machine that it shares with the server, ended the search";
 }

@@ -1,7 +1,7 @@
 // The world of the fan-out benchmark as a manifest: avatars that their peers own and everybody sees, and nothing else.
 
 const PART_POSITION = { type: "vec3", min: -512, max: 512, precision: 0.001 };
-const PART_ROTATION = { type: "quat", bits: 10 };
+const PART_ROTATION = { type: "quat", precision: 0.2 };
 
 /** Poses a second of each avatar, and ticks a second of the server. */
 export const AVATAR_HZ = 30;

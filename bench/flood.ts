@@ -8,11 +8,11 @@ import { launchDriver, type LaunchedDriver } from "../driver/launcher.ts";
 import { compileGrants } from "../permissions/compile.ts";
 import { parseManifest } from "../permissions/manifest.ts";
 import { BurstPeer } from "./burst_peer.ts";
-import { startEngine, within } from "./fanout.ts";
 import type { AttackOrder, AttackReport } from "./flood_attacker.ts";
 import { floodManifest } from "./flood_manifest.ts";
 import { LoadFleet } from "./load_fleet.ts";
 import { readCpuSeconds, readResidentMb } from "./proc_stat.ts";
+import { startEngine, within } from "./server_engine.ts";
 import { textLines } from "./text_lines.ts";
 
 /** Honest clients whose delays are measured. */
@@ -162,6 +162,7 @@ export async function measureFlood(options: FloodOptions): Promise<FloodFigures>
     const { pin, listen } = await within(START_MS, "the driver does not listen", server.joined);
     const clientManifest = floodManifest(ROOM, { role: "client", connect: listen });
     fleet = new LoadFleet({
+      loss: 0,
       endpoint: listen,
       pin,
       n: CLIENTS,

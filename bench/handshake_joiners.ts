@@ -12,10 +12,10 @@ import { type ControlMessage, decodeControl, encodeControl } from "../protocol/c
 import { PROTOCOL_VERSION, RECONNECT_FIRST_MS } from "../protocol/limits.ts";
 import type { Connection } from "../transport/connection.ts";
 import { connectQuic } from "../transport/quic.ts";
-import { startEngine, within } from "./fanout.ts";
 import { floodManifest } from "./flood_manifest.ts";
 import { Forger } from "./forged_initial.ts";
 import { median } from "./flood.ts";
+import { startEngine, within } from "./server_engine.ts";
 import { readCpuSeconds, readResidentMb } from "./proc_stat.ts";
 
 const HOST = "127.0.0.1";

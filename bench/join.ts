@@ -6,12 +6,12 @@ import { launchDriver, type LaunchedDriver } from "../driver/launcher.ts";
 import { listenForDriver, ReferenceWorld } from "../engine/mod.ts";
 import { Prng } from "../protocol/prng.ts";
 import { quantile, rounded } from "./cpu_meter.ts";
-import { within } from "./fanout.ts";
 import type { JoinRecord } from "./join_client.ts";
 import type { JoinOrder, JoinReport } from "./join_load.ts";
 import { digestOf, flight, JOIN_HZ, joinManifest, MOVING_SHARE, wallMs } from "./join_world.ts";
 import { Latency } from "./latency.ts";
 import { readCpuSeconds } from "./proc_stat.ts";
+import { within } from "./server_engine.ts";
 import { textLines } from "./text_lines.ts";
 
 /** Joining clients that one process carries. */

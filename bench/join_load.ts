@@ -7,6 +7,7 @@ import { parseManifest } from "../permissions/manifest.ts";
 import { JoinClient, type JoinRecord } from "./join_client.ts";
 import { joinManifest } from "./join_world.ts";
 import { Latency } from "./latency.ts";
+import { LoadTimer } from "./load_timer.ts";
 import { textLines } from "./text_lines.ts";
 
 /** What a load process is told to do. */
@@ -48,6 +49,11 @@ async function main(order: JoinOrder): Promise<void> {
   const text = joinManifest(entities, peers, { role: "client", connect: endpoint });
   const grants = compileGrants(parseManifest(text, "join"), sha256);
   const ages = new Latency();
+  const turns = new LoadTimer();
+  const leave = (client: JoinClient): void => {
+    client.close();
+    turns.remove(client);
+  };
   let clients: JoinClient[] = [];
   let isLeaving = false;
 
@@ -67,13 +73,15 @@ async function main(order: JoinOrder): Promise<void> {
         onExact: () => {
           left -= 1;
           // What it would go on reading takes the time of those who are not as far.
-          if (!order.stays) client.close();
+          if (!order.stays) leave(client);
           if (left === 0) whole.resolve();
         },
         onLost: (reason) => {
           if (!isLeaving) report({ kind: "lost", reason });
         },
+        wake: () => turns.wake(client),
       });
+      turns.add(client);
       return client;
     });
     const timer = setTimeout(() => whole.resolve(), order.patienceMs);
@@ -91,7 +99,7 @@ async function main(order: JoinOrder): Promise<void> {
     } else if (word === "end") report({ kind: "ages", ages: ages.toPairs() });
     else if (word === "leave") {
       isLeaving = true;
-      for (const client of clients) client.close();
+      for (const client of clients) leave(client);
       clients = [];
       report({ kind: "done" });
     } else if (word === "quit") break;

@@ -1,31 +1,20 @@
-// One client of the load: a real driver core on a real QUIC connection, with a stand-in for its engine in the same process that hands
-// over one avatar's poses and looks at what comes back. Many of them share a process, so each has one timer and no engine socket.
+// One client of the load that plays an avatar: it hands over a pose when it is due for the server's ticks, as an engine does that paces its
+// flushes, and looks at the others' poses as they are decoded. How it lives on the wire is `wire_client.ts`.
 
-import { ClientCore } from "../driver/client_core.ts";
-import { verifyEd25519 } from "../driver/ed25519.ts";
+import { FlushPacer } from "../engine/flush_pacer.ts";
 import type { Grants } from "../permissions/grants.ts";
-import { parseEndpoint } from "../permissions/endpoint.ts";
-import type { ToEngine } from "../protocol/engine_messages.ts";
-import { CONNECT_TIMEOUT_MS, ENGINE_LINK_VERSION } from "../protocol/limits.ts";
+import { type EntityId, entitySlot, NO_ENTITY } from "../protocol/entity_id.ts";
+import type { Prng } from "../protocol/prng.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
-import { connectQuic } from "../transport/quic.ts";
+import { RowReader } from "../replication/row_codec.ts";
+import type { DecodedSnapshot } from "../replication/snapshot_receiver.ts";
+import { type ComponentValue, createValue } from "../replication/value.ts";
 import type { AvatarPlayer } from "./avatar_player.ts";
+import type { LoadCount } from "./load_count.ts";
+import { WireClient } from "./wire_client.ts";
 
-/** The handle under which a stand-in knows its own avatar. */
-const OWN_HANDLE = 1;
-/** A timer that is early by less than this, ms, is not set anew. */
-const TIMER_SLACK_MS = 0.5;
-const NOTHING = new Uint32Array(0);
-
-/** What a load client reports, at once and in order. */
-export interface LoadEvents {
-  /** A pose was handed to the driver at `handedMs` and got this sample time. */
-  sent(peer: number, time: TimelineTime, handedMs: number): void;
-  /** The driver handed over another peer's pose. */
-  received(owner: number, time: TimelineTime, nowMs: number): void;
-  /** The connection failed or ended. */
-  lost(reason: string): void;
-}
+/** The avatar is the world's first component. */
+const AVATAR = 0;
 
 /** What a load client needs. */
 export interface LoadClientOptions {
@@ -35,198 +24,130 @@ export interface LoadClientOptions {
   /** Pin of its certificate. */
   readonly pin: string;
   readonly player: AvatarPlayer;
-  /** Time between two poses, ms. */
-  readonly periodMs: number;
   readonly sha256: (bytes: Uint8Array) => Uint8Array;
-  readonly events: LoadEvents;
+  /** Share of datagrams lost in either direction, and what draws them. */
+  readonly loss: number;
+  readonly prng: Prng;
+  /** Where poses and updates are counted. */
+  readonly count: LoadCount;
+  /** The client has something to do at once. */
+  readonly wake: () => void;
+  /** It was part of the world and is not any more, or cannot become part of it. */
+  readonly lost: (reason: string) => void;
 }
 
-/** See the head of the file. Order of calls: `start`, then `close`. */
+/** See the head of the file. Order of calls as for a `WireClient`. */
 export class LoadClient {
   readonly #options: LoadClientOptions;
-  readonly #core: ClientCore;
-  readonly #ownerOf = new Map<number, number>();
-  readonly #handedMs = new Map<number, number>();
-  #peer = -1;
-  #batchId = 0;
-  #sampleMs = Infinity;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #timerAt = Infinity;
-  #isWoken = false;
-  #isEnded = false;
+  readonly #wire: WireClient;
+  readonly #value: ComponentValue;
+  /** Slots of the avatars of others whose values came. */
+  readonly #seen: Uint8Array;
+  #visible = 0;
+  #pacer: FlushPacer | undefined;
+  #freeId: EntityId = NO_ENTITY;
+  #id = NO_ENTITY;
+  #stamp: TimelineTime = 0;
+  #batch = 0;
 
   /** A client that has not started. */
   constructor(options: LoadClientOptions) {
+    const { grants, endpoint, pin, sha256, loss, prng, wake, lost } = options;
     this.#options = options;
-    this.#core = new ClientCore({
-      grants: options.grants,
-      environment: {
-        now: () => performance.now(),
-        randomBytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
-        unixMs: Date.now,
-        sha256: options.sha256,
-        verifyEd25519,
-        wake: () => this.#wake(),
+    this.#value = createValue(grants.components[AVATAR]!);
+    this.#seen = new Uint8Array(grants.maxEntities + 1);
+    this.#wire = new WireClient({
+      grants,
+      endpoint,
+      pin,
+      sha256,
+      ...(loss > 0 ? { loss: { share: loss, prng } } : {}),
+      events: {
+        joined: (message, nowMs) => {
+          this.#freeId = message.entityIds[0]!;
+          // The first pose goes at once; from then on it goes when it is due for the server's ticks.
+          this.#pacer = new FlushPacer(grants.tickHz, nowMs);
+        },
+        decoded: (snapshot) => this.#count(snapshot),
+        lost,
+        wake,
       },
-      endpoints: [options.endpoint],
-      pin: options.pin,
     });
+  }
+
+  /** When `run` wants to be called next, ms on the clock of `performance.now`. */
+  get dueMs(): number {
+    return Math.min(this.#wire.dueMs, this.#pacer?.nextMs ?? Infinity);
   }
 
   /** Avatars of others that it sees. */
   get visible(): number {
-    return this.#ownerOf.size;
+    return this.#visible;
   }
 
-  /** The driver's counter of this name. */
+  /** The link's counter of this name. */
   counter(name: string): number {
-    return this.#core.counters.get(name);
+    return this.#wire.counter(name);
   }
 
-  /** Greets the driver and joins; the first pose is due at `firstPoseMs` on the clock of `performance.now`. */
-  start(firstPoseMs: number): void {
-    const { grants, endpoint, pin } = this.#options;
-    this.#sampleMs = firstPoseMs;
-    this.#core.hello({ certificateHash: "", listen: "", boot: 1 });
-    this.#core.handleEngine({
-      kind: "welcome",
-      linkVersion: ENGINE_LINK_VERSION,
-      schemaHash: grants.schemaHash,
-      connect: { url: `quic://${endpoint}`, pin, credential: new Uint8Array(0) },
-      resume: new Uint8Array(0),
-      nonces: new Uint8Array(0),
-      entities: NOTHING,
-    }, performance.now());
-    this.#pump();
+  /** Connects and joins. */
+  start(): void {
+    this.#wire.start();
   }
 
   /** Says goodbye. */
   close(): void {
-    this.#isEnded = true;
-    clearTimeout(this.#timer);
-    this.#core.close("the benchmark is over", performance.now());
+    this.#pacer = undefined;
+    this.#wire.close();
   }
 
-  #wake(): void {
-    if (this.#isWoken) return;
-    this.#isWoken = true;
-    queueMicrotask(() => {
-      this.#isWoken = false;
-      this.#pump();
-    });
-  }
-
-  #pump(): void {
-    if (this.#isEnded) return;
-    const nowMs = performance.now();
-    for (;;) {
-      const message = this.#core.pollEngine(nowMs);
-      if (message === undefined) break;
-      this.#handle(message, nowMs);
+  /** Does what is due. */
+  run(nowMs: number): void {
+    const isIn = this.#wire.receiver !== undefined;
+    if (isIn && this.#pacer !== undefined && nowMs >= this.#pacer.nextMs) {
+      this.#play(this.#pacer, nowMs);
     }
-    const order = this.#core.pollConnect(nowMs);
-    if (order !== undefined) this.#connect(order.pin);
-    if (this.#core.exit !== undefined) {
-      this.#options.events.lost(this.#core.exit.reason);
-      this.close();
-      return;
-    }
-    this.#arm(nowMs);
+    this.#wire.run(nowMs);
   }
 
-  #arm(nowMs: number): void {
-    const at = Math.min(this.#core.nextTimerMs, this.#peer < 0 ? Infinity : this.#sampleMs);
-    if (at >= this.#timerAt - TIMER_SLACK_MS) return;
-    clearTimeout(this.#timer);
-    this.#timerAt = at;
-    this.#timer = setTimeout(() => this.#fire(), Math.max(0, Math.ceil(at - nowMs)));
-  }
-
-  #fire(): void {
-    this.#timerAt = Infinity;
-    if (this.#isEnded) return;
-    const nowMs = performance.now();
-    if (this.#peer >= 0 && nowMs >= this.#sampleMs) {
-      this.#play(nowMs);
-      // A process that was held up goes on in step; it does not make up for poses that are past.
-      const { periodMs } = this.#options;
-      this.#sampleMs += periodMs * Math.max(1, Math.ceil((nowMs - this.#sampleMs) / periodMs));
-    }
-    this.#core.handleTimer(nowMs);
-    this.#pump();
-  }
-
-  /** Hands the next pose over, with the spawn where it is the first. */
-  #play(nowMs: number): void {
-    const { player, grants } = this.#options;
+  /** Writes the next pose, with the spawn where it is the first. */
+  #play(pacer: FlushPacer, nowMs: number): void {
+    const { player, grants, count } = this.#options;
+    const avatar = grants.components[AVATAR]!;
+    const wire = this.#wire;
+    count.late.add(nowMs - pacer.nextMs);
+    pacer.handleFlushed(++this.#batch, nowMs);
     player.play();
-    const isFirst = this.#batchId === 0;
-    const id = ++this.#batchId;
-    const avatar = grants.components[0]!;
-    this.#handedMs.set(id, nowMs);
-    this.#core.handleEngine({
-      kind: "batch",
-      id,
-      spawns: isFirst ? Uint32Array.of(OWN_HANDLE) : NOTHING,
-      spawnOwners: isFirst ? Uint32Array.of(this.#peer) : NOTHING,
-      components: [{
-        componentId: avatar.id,
-        handles: Uint32Array.of(OWN_HANDLE),
-        masks: Uint32Array.of(avatar.allFields),
-        rows: player.row,
-        times: new Float64Array(0),
-      }],
-      removes: NOTHING,
-      despawns: NOTHING,
-    }, nowMs);
+    new RowReader(avatar, player.row, 1).next(avatar.allFields, this.#value, (handle) => handle);
+    const time = Math.max(wire.timeAt(nowMs), this.#stamp + 1);
+    this.#stamp = time;
+    if (this.#id === NO_ENTITY) {
+      this.#id = this.#freeId;
+      wire.world.spawn(this.#id, wire.peer, wire.tick);
+      wire.world.addComponent(this.#id, AVATAR, this.#value, wire.tick, time);
+    } else {
+      wire.world.write(this.#id, AVATAR, avatar.allFields, this.#value, wire.tick, time);
+    }
+    count.noteSent(entitySlot(this.#id), time, nowMs);
+    pacer.handleStamped(this.#batch, time);
+    wire.handleWritten(nowMs);
   }
 
-  #handle(message: ToEngine, nowMs: number): void {
-    switch (message.kind) {
-      case "joined":
-        this.#peer = message.peer;
-        break;
-      case "left":
-        this.#options.events.lost(message.reason);
-        break;
-      case "spawnRefused":
-        this.#options.events.lost(`the spawn was refused: ${message.rule}`);
-        break;
-      case "ping":
-        this.#core.handleEngine({ kind: "pong", time: message.time }, nowMs);
-        break;
-      case "stamped": {
-        const handedMs = this.#handedMs.get(message.id);
-        this.#handedMs.delete(message.id);
-        if (handedMs !== undefined) {
-          this.#options.events.sent(this.#peer, message.time, handedMs);
-        }
-        break;
+  #count({ entries, count: length, tick }: DecodedSnapshot): void {
+    const { count } = this.#options;
+    // Decoding takes time too.
+    const nowMs = performance.now();
+    for (let i = 0; i < length; i++) {
+      const entry = entries[i]!;
+      if (entry.kind !== "value" || entry.component !== AVATAR || entry.id === this.#id) continue;
+      if (entry.reference >= 0) count.noteReference(tick - entry.reference);
+      if (!entry.fresh) continue;
+      const slot = entitySlot(entry.id);
+      if (this.#seen[slot] === 0) {
+        this.#seen[slot] = 1;
+        this.#visible += 1;
       }
-      case "batch":
-        for (let i = 0; i < message.spawns.length; i++) {
-          const owner = message.spawnOwners[i]!;
-          if (owner !== this.#peer) this.#ownerOf.set(message.spawns[i]!, owner);
-        }
-        for (const rows of message.components) {
-          for (let i = 0; i < rows.handles.length; i++) {
-            const owner = this.#ownerOf.get(rows.handles[i]!);
-            if (owner !== undefined) this.#options.events.received(owner, rows.times[i]!, nowMs);
-          }
-        }
-        break;
+      count.noteUpdate(slot, entry.time, nowMs);
     }
-  }
-
-  async #connect(pin: string): Promise<void> {
-    const { host, port } = parseEndpoint(this.#options.endpoint)!;
-    try {
-      const connection = await connectQuic({ host, port, pin, timeoutMs: CONNECT_TIMEOUT_MS });
-      if (this.#isEnded) connection.close(0, "not wanted any more");
-      else this.#core.handleConnection(connection, performance.now());
-    } catch (error) {
-      if (!this.#isEnded) this.#core.handleConnectFailed(String(error), performance.now());
-    }
-    this.#pump();
   }
 }

@@ -7,7 +7,7 @@ import { readCpuSeconds } from "./proc_stat.ts";
 import { textLines } from "./text_lines.ts";
 
 /** Clients that one process carries without becoming what is measured. */
-const CLIENTS_PER_PROCESS = 64;
+const CLIENTS_PER_PROCESS = 50;
 
 /** What all clients together received in the measured time. */
 export interface LoadResult {
@@ -15,7 +15,11 @@ export interface LoadResult {
   readonly poses: number;
   readonly bytesIn: number;
   readonly datagramsIn: number;
+  /** Mean age of the references of what was received, ticks. */
+  readonly referenceAge: number;
   readonly delays: Latency;
+  /** How late the load's own poses were. */
+  readonly late: Latency;
 }
 
 /** What one process counted between `begin` and `end`. */
@@ -119,9 +123,9 @@ export class LoadFleet {
     return this.#workers.length;
   }
 
-  /** Processor time of all load processes so far, seconds. */
-  cpuSeconds(): number {
-    return this.#workers.reduce((sum, worker) => sum + readCpuSeconds(worker.pid), 0);
+  /** Processor time of each load process so far, seconds. */
+  cpuSeconds(): number[] {
+    return this.#workers.map((worker) => readCpuSeconds(worker.pid));
   }
 
   /** Resolves when everyone sees everyone. */
@@ -138,15 +142,21 @@ export class LoadFleet {
   async end(): Promise<LoadResult> {
     const results = await this.#each((worker) => worker.end());
     const delays = new Latency();
-    for (const result of results) delays.addPairs(result.delays);
-    const sum = (key: "updates" | "poses" | "bytesIn" | "datagramsIn") =>
-      results.reduce((total, result) => total + result[key], 0);
+    const late = new Latency();
+    for (const result of results) {
+      delays.addPairs(result.delays);
+      late.addPairs(result.late);
+    }
+    type Summed = "updates" | "poses" | "bytesIn" | "datagramsIn" | "references" | "referenceTicks";
+    const sum = (key: Summed) => results.reduce((total, result) => total + result[key], 0);
     return {
       updates: sum("updates"),
       poses: sum("poses"),
       bytesIn: sum("bytesIn"),
       datagramsIn: sum("datagramsIn"),
+      referenceAge: sum("referenceTicks") / sum("references"),
       delays,
+      late,
     };
   }
 

@@ -6,11 +6,11 @@ import { readClips } from "../examples/recorded.ts";
 import { compileGrants } from "../permissions/compile.ts";
 import { parseManifest } from "../permissions/manifest.ts";
 import { Prng } from "../protocol/prng.ts";
-import type { TimelineTime } from "../protocol/timeline_units.ts";
 import { AvatarPlayer, drawPlaces } from "./avatar_player.ts";
 import { AVATAR_HZ, fanoutManifest } from "./fanout_manifest.ts";
-import { Latency } from "./latency.ts";
 import { LoadClient } from "./load_client.ts";
+import { LoadCount } from "./load_count.ts";
+import { LoadTimer } from "./load_timer.ts";
 import { textLines } from "./text_lines.ts";
 
 /** What a load process is told to do. */
@@ -24,8 +24,10 @@ export interface LoadOrder {
   /** This process is the `part`-th of `parts` and hosts every client whose number leaves that rest. */
   readonly part: number;
   readonly parts: number;
-  /** Seed of places, clips, starting frames and phases. */
+  /** Seed of places, clips, starting frames and losses. */
   readonly seed: number;
+  /** Share of datagrams that each client loses, of either direction. */
+  readonly loss: number;
   /** The clients' manifest, where their world is another than the fan-out's. */
   readonly manifest?: string;
 }
@@ -37,40 +39,26 @@ export type LoadReport =
   /** What was received between `begin` and `end`. */
   | {
     readonly kind: "result";
-    /** Other peers' poses handed to a client's engine, over all clients. */
+    /** Other peers' poses decoded, over all clients. */
     readonly updates: number;
-    /** Poses handed over by the clients' engines. */
+    /** Poses handed over to the clients' links. */
     readonly poses: number;
     /** Bytes and number of datagrams received by the clients. */
     readonly bytesIn: number;
     readonly datagramsIn: number;
+    /** Values with a reference, and how much older than their datagrams those were, ticks. */
+    readonly references: number;
+    readonly referenceTicks: number;
     /** Delays between clients of this process, as `Latency.toPairs` gives them. */
     readonly delays: readonly number[];
+    /** How late poses were handed over, likewise. */
+    readonly late: readonly number[];
   }
   /** A connection failed or ended: the benchmark is void. */
   | { readonly kind: "lost"; readonly reason: string };
 
 /** Time between two joins, ms: a server takes a bounded number of connections that have not joined. */
 const JOIN_GAP_MS = 15;
-/** Poses of one avatar whose time of handing over is kept: two seconds' worth. */
-const KEPT_POSES = 64;
-
-/** When each pose of each avatar was handed over, for clients of this process; the newest poses alone. */
-class HandOvers {
-  readonly #byPeer = new Map<number, Map<TimelineTime, number>>();
-
-  note(peer: number, time: TimelineTime, handedMs: number): void {
-    let poses = this.#byPeer.get(peer);
-    if (poses === undefined) this.#byPeer.set(peer, poses = new Map());
-    poses.set(time, handedMs);
-    if (poses.size > KEPT_POSES) poses.delete(poses.keys().next().value!);
-  }
-
-  /** `undefined` for avatars of other processes. */
-  find(peer: number, time: TimelineTime): number | undefined {
-    return this.#byPeer.get(peer)?.get(time);
-  }
-}
 
 function report(line: LoadReport): void {
   const bytes = new TextEncoder().encode(`${JSON.stringify(line)}\n`);
@@ -82,43 +70,40 @@ async function main(order: LoadOrder): Promise<void> {
   const text = order.manifest ??
     fanoutManifest(order.n, { role: "client", connect: order.endpoint });
   const grants = compileGrants(parseManifest(text, "fan-out"), sha256);
-  const periodMs = 1000 / AVATAR_HZ;
-  const handOvers = new HandOvers();
-  const delays = new Latency();
-  let [updates, poses] = [0, 0];
+  const count = new LoadCount(grants.maxEntities);
+  const timer = new LoadTimer();
   let isQuitting = false;
-  const events = {
-    sent: (peer: number, time: TimelineTime, handedMs: number) => {
-      poses += 1;
-      handOvers.note(peer, time, handedMs);
-    },
-    received: (owner: number, time: TimelineTime, nowMs: number) => {
-      updates += 1;
-      const handedMs = handOvers.find(owner, time);
-      if (handedMs !== undefined) delays.add(nowMs - handedMs);
-    },
-    lost: (reason: string) => {
-      if (!isQuitting) report({ kind: "lost", reason });
-    },
+  const lost = (reason: string) => {
+    if (!isQuitting) report({ kind: "lost", reason });
   };
 
   const prng = new Prng(order.seed);
   const clips = readClips();
   const places = drawPlaces(order.n, prng);
   const clients: LoadClient[] = [];
-  const startMs = performance.now();
   for (let i = 0; i < order.n; i++) {
     // Every process draws for all clients, so that what a client does is no matter of the number of processes.
     const own = prng.fork();
     const clip = clips[own.nextBelow(clips.length)]!;
     const frame = own.nextBelow(2 * (clip.frameCount - 1));
-    const phaseMs = own.nextFloat() * periodMs;
     if (i % order.parts !== order.part) continue;
     const player = new AvatarPlayer(clip, places[i]!, frame, AVATAR_HZ, grants.components[0]!);
     const { endpoint, pin } = order;
-    const client = new LoadClient({ grants, endpoint, pin, player, periodMs, sha256, events });
+    const client: LoadClient = new LoadClient({
+      grants,
+      endpoint,
+      pin,
+      player,
+      sha256,
+      loss: order.loss,
+      prng: own,
+      count,
+      wake: () => timer.wake(client),
+      lost,
+    });
     clients.push(client);
-    setTimeout(() => client.start(startMs + phaseMs), i * JOIN_GAP_MS);
+    timer.add(client);
+    setTimeout(() => client.start(), i * JOIN_GAP_MS);
   }
 
   const ready = setInterval(() => {
@@ -132,16 +117,18 @@ async function main(order: LoadOrder): Promise<void> {
   for await (const word of textLines(Deno.stdin.readable)) {
     if (word === "begin") {
       [bytesIn, datagramsIn] = [sum("net.bytesIn"), sum("net.datagramsIn")];
-      [updates, poses] = [0, 0];
-      delays.clear();
+      count.clear();
     } else if (word === "end") {
       report({
         kind: "result",
-        updates,
-        poses,
+        updates: count.updates,
+        poses: count.poses,
+        references: count.references,
+        referenceTicks: count.referenceTicks,
         bytesIn: sum("net.bytesIn") - bytesIn,
         datagramsIn: sum("net.datagramsIn") - datagramsIn,
-        delays: delays.toPairs(),
+        delays: count.delays.toPairs(),
+        late: count.late.toPairs(),
       });
     } else if (word === "quit") break;
   }

@@ -46,7 +46,7 @@ import type { Connection } from "../transport/connection.ts";
 import { readVoiceSection, type VoiceFrame, VoiceSectionWriter } from "../voice/voice_section.ts";
 import type { Counters } from "./counters.ts";
 import type { LogRing } from "./log_ring.ts";
-import { RateControl } from "./rate_control.ts";
+import { type JoinBudget, RateControl } from "./rate_control.ts";
 import { SettledTicks } from "./settled_ticks.ts";
 import type { WorkBudget } from "./work_budget.ts";
 
@@ -88,6 +88,8 @@ export interface PeerLinkOptions {
   readonly worldEpoch: number;
   /** Bytes a second of state to this peer, at most. */
   readonly bytesPerSecond: number;
+  /** What counts in place of that while the peer has just joined. Left out: joins have no budget of their own. */
+  readonly join?: JoinBudget;
   /** Ticks a second. */
   readonly tickHz: number;
   /** Where faults and traffic are counted. */
@@ -135,6 +137,8 @@ export class PeerLink {
   /** Up to this tick a datagram goes in each slot. */
   #vouchTick = 0;
   #dueMs = Infinity;
+  /** State went to this peer: one that has no point of view yet sees nothing, and has not got everything by that. */
+  #hasSentState = false;
   /** The peer sent too much that is wrong: its connection is about to end. */
   #isFlooded = false;
 
@@ -147,7 +151,7 @@ export class PeerLink {
     this.#sent = new SentLog(1000 / options.tickHz);
     this.#newestTime = time;
     this.#settled = new SettledTicks(tickOf(time));
-    this.#rate = new RateControl(options.bytesPerSecond, options.tickHz, nowMs);
+    this.#rate = new RateControl(options.bytesPerSecond, options.tickHz, nowMs, options.join);
     this.#budgetBytes = this.#rate.bytesPerSecond / options.tickHz;
     this.#budgetMs = nowMs;
   }
@@ -327,7 +331,11 @@ export class PeerLink {
         (withState
           ? this.#acks.needsAck || tickOf(time) <= this.#vouchTick
           : this.#acks.isAckOverdue);
-      const sent = this.#sendOne(time, nowMs, state && this.#maySendState(), isBareDue);
+      const maySendState = state && this.#maySendState();
+      const sent = this.#sendOne(time, nowMs, maySendState, isBareDue);
+      if (sent === "state") this.#hasSentState = true;
+      // Nothing is left of what it may see: it is as everyone from now on.
+      else if (maySendState && this.#hasSentState && this.#rate.isJoining) this.#rate.endJoin();
       if (!sent) break;
       if (sent === "no state" && this.#voice.length === 0 && this.#messages.length === 0) {
         state = false;

@@ -3,7 +3,7 @@
 
 import { MIN_PEER_BYTES_PER_S } from "../protocol/limits.ts";
 
-/** Rate at which a link begins, bytes a second, where its budget is not lower: what a join takes. */
+/** Rate at which a link begins, bytes a second, where its budget is not lower: nothing is known of its path yet. */
 const FIRST_RATE = 128_000;
 /** A round, in which the rate changes once, has so many slots at least: acknowledgements come by slots. */
 const ROUND_SLOTS = 4;
@@ -25,6 +25,8 @@ const DRAIN_FAST = 0.8;
 /** A queue drains until so much of what is taken for one is left, or for so many rounds: else the empty path would be forgotten. */
 const EMPTY_SHARE = 0.4;
 const DRAIN_ROUNDS = 12;
+/** Of what arrived in a round that did not make use of its rate, the multiple that the path surely carries or soon shows not to. */
+const UNUSED_FACTOR = 2;
 /** Share of a slot that the bytes of one slot may wait for one another. */
 const SLOT_SHARE = 0.75;
 /** Loss of a round, by bytes, from which the path counts as overfull; radio links lose 25 % without being full. */
@@ -44,6 +46,14 @@ const ARRIVAL_WEIGHT = 1 / 4;
 /** Share of the rate that counts as making use of it. */
 const USED = 0.7;
 
+/** What a peer may be sent that has just joined, in place of its budget. */
+export interface JoinBudget {
+  /** Bytes a second. */
+  readonly bytesPerSecond: number;
+  /** Longest time for which they count, ms. */
+  readonly ms: number;
+}
+
 /**
  * The rate of one link.
  *
@@ -51,7 +61,11 @@ const USED = 0.7;
  * acknowledgement, `handleSlot` once a slot; then `bytesPerSecond` is what may go. Time is an argument, ms.
  */
 export class RateControl {
-  readonly #most: number;
+  readonly #budget: number;
+  /** What is never exceeded now: the budget, or a join's. */
+  #most: number;
+  /** When the join is over, at the latest. */
+  #joinEndsMs: number;
   readonly #least: number;
   readonly #slotMs: number;
   #rate: number;
@@ -78,11 +92,14 @@ export class RateControl {
   #acked = 0;
   #lost = 0;
 
-  /** @param budget Bytes a second that are never exceeded. @param tickHz Slots a second. */
-  constructor(budget: number, tickHz: number, nowMs: number) {
-    this.#most = budget;
+  /** @param budget Bytes a second that are never exceeded, but by a join. @param tickHz Slots a second. */
+  constructor(budget: number, tickHz: number, nowMs: number, join?: JoinBudget) {
+    this.#budget = budget;
+    const isJoining = join !== undefined && join.ms > 0;
+    this.#most = isJoining ? join.bytesPerSecond : budget;
+    this.#joinEndsMs = isJoining ? nowMs + join.ms : -Infinity;
     this.#least = Math.min(budget, MIN_PEER_BYTES_PER_S);
-    this.#rate = Math.min(budget, FIRST_RATE);
+    this.#rate = Math.min(this.#most, FIRST_RATE);
     this.#slotMs = 1000 / tickHz;
     this.#roundMs = nowMs;
     this.#partEndsMs = nowMs + BASE_MS / BASE_PARTS;
@@ -91,6 +108,18 @@ export class RateControl {
   /** Bytes a second that may go now. */
   get bytesPerSecond(): number {
     return this.#rate;
+  }
+
+  /** Whether the budget of a join counts. */
+  get isJoining(): boolean {
+    return this.#joinEndsMs > -Infinity;
+  }
+
+  /** The joined peer has all that there is for it: from now on it has the budget of everyone. */
+  endJoin(): void {
+    this.#joinEndsMs = -Infinity;
+    this.#most = this.#budget;
+    this.#set(this.#rate);
   }
 
   /** Whether the path carries all that the budget allows, as far as is known. */
@@ -129,6 +158,7 @@ export class RateControl {
 
   /** A slot has come: ends the round when it is long enough. */
   handleSlot(nowMs: number): void {
+    if (this.isJoining && nowMs >= this.#joinEndsMs) this.endJoin();
     if (nowMs >= this.#partEndsMs) {
       this.#part = (this.#part + 1) % BASE_PARTS;
       this.#parts[this.#part] = this.#shortestMs;
@@ -155,6 +185,7 @@ export class RateControl {
     const limitMs = Math.min(noiseMs, Math.max(MOST_QUEUE_FLOOR_MS, MOST_QUEUE_SHARE * base));
     const arrived = this.#acked * 1000 / elapsedMs;
     this.#arrival += (arrived - this.#arrival) * ARRIVAL_WEIGHT;
+    const isUsed = this.#sent * 1000 / elapsedMs > USED * this.#rate;
     const isDraining = this.#drained > 0 && this.#drained < DRAIN_ROUNDS;
     const isLong = queueMs > (isDraining ? EMPTY_SHARE * limitMs : limitMs);
     // One late round may be a busy machine; a queue stays for the next.
@@ -163,9 +194,11 @@ export class RateControl {
     this.#wasLong = isLong;
     if (isSudden) return;
     if (isLong) {
-      // What arrives is what the path carries; a little less lets the queue go, as long as it does get shorter.
+      // What arrives is what the path carries, where more was sent; a little less lets the queue go, as long as it does get shorter. Where
+      // little was sent, a busy machine looks like a queue, and what arrived says little of the path.
       if (!isDraining || queueMs >= this.#queueMs) {
-        this.#set(Math.min(this.#rate, arrived) * (queueMs > 2 * limitMs ? DRAIN_FAST : DRAIN));
+        const carried = isUsed ? arrived : UNUSED_FACTOR * arrived;
+        this.#set(Math.min(this.#rate, carried) * (queueMs > 2 * limitMs ? DRAIN_FAST : DRAIN));
       }
       this.#drained = isDraining ? this.#drained + 1 : 1;
       this.#endCalm();
@@ -175,7 +208,7 @@ export class RateControl {
       if (this.#lost > HEAVY_LOSS * (this.#lost + this.#acked)) {
         this.#set(this.#rate * LOSS_FACTOR);
         this.#endCalm();
-      } else if (this.#sent * 1000 / elapsedMs > USED * this.#rate) {
+      } else if (isUsed) {
         this.#calm += 1;
         this.#set(this.#rate * this.#growth());
       }

@@ -1,6 +1,7 @@
 // The door of a server: connections that have not joined, what they have to show, their control streams, and how connections end. What a peer
 // has once it is in is kept by `server_places.ts`; what joined peers say goes to the core.
 
+import { networkOf } from "../protocol/address_label.ts";
 import { assert } from "../protocol/assert.ts";
 import { CloseCode } from "../protocol/close_codes.ts";
 import { ControlFrames } from "../protocol/control_frames.ts";
@@ -41,6 +42,13 @@ export interface JoinEvents {
   detached(peer: ServerPeer): void;
 }
 
+/** One that has said all it has to say, and waits for its turn. */
+interface Waiting {
+  readonly half: HalfJoined;
+  /** Its turn has come. */
+  readonly goOn: (nowMs: number) => void;
+}
+
 /** The door of a server. */
 export class ServerJoin {
   readonly #state: ServerState;
@@ -48,6 +56,9 @@ export class ServerJoin {
   readonly #tokens: TokenDoor;
   readonly #places: ServerPlaces;
   readonly #halfJoined = new Set<HalfJoined>();
+  /** Those of them whose turn has not come, in the order in which they came. */
+  readonly #waiting: Waiting[] = [];
+  #lastNetwork = "";
   /** Joined ones whose control streams are paused, because they have used up their allowance of work. */
   readonly #held = new Set<HalfJoined>();
   #isClosed = false;
@@ -109,10 +120,12 @@ export class ServerJoin {
   /** Time has passed: joins that take too long end, and so do places that nobody took up again. */
   handleTick(nowMs: number): void {
     this.#places.handleTick(nowMs);
+    this.#admitWaiting(nowMs);
     for (const half of this.#halfJoined) {
-      if (half.attempt.deadlineMs <= nowMs && !half.isOver) {
-        this.#refuse(half, CloseCode.JoinTimeout, "no join message in time");
-      }
+      if (half.attempt.deadlineMs > nowMs || half.isOver) continue;
+      if (this.#waiting.some((one) => one.half === half)) {
+        this.#refuse(half, CloseCode.Overloaded, "too many join at once: try again soon");
+      } else this.#refuse(half, CloseCode.JoinTimeout, "no join message in time");
     }
   }
 
@@ -142,6 +155,7 @@ export class ServerJoin {
     peers.clear();
     for (const half of this.#halfJoined) this.#end(half, CloseCode.GoingAway, reason);
     this.#halfJoined.clear();
+    this.#waiting.length = 0;
   }
 
   #handleDatagram(half: HalfJoined, bytes: Uint8Array): void {
@@ -280,7 +294,10 @@ export class ServerJoin {
   #joinAnew(half: HalfJoined, credential: JoinMessage["credential"], nowMs: number): void {
     const { identity, defaultRole } = this.#state.grants;
     if (credential === "none") {
-      if (identity.anonymous) return this.#admitNew(half, defaultRole, nowMs);
+      if (identity.anonymous) {
+        half.attempt.wait();
+        return this.#inTurn(half, (atMs) => this.#admitNew(half, defaultRole, atMs), nowMs);
+      }
       return this.#refuse(half, CloseCode.Credential, "this world wants a join token");
     }
     if (identity.issuers.length === 0) {
@@ -296,10 +313,38 @@ export class ServerJoin {
   #prove(half: HalfJoined, message: ProofMessage): void {
     const challenge = half.attempt.takeChallenge();
     const pin = half.connection.channelBinding;
-    this.#tokens.judge(message, challenge, pin, () => !half.isOver, (verdict) => {
-      if (!verdict.isGood) this.#refuse(half, verdict.code, verdict.reason);
-      else this.#admitNew(half, verdict.role, this.#state.nowMs, verdict.introduce);
-    });
+    // A token is used up once it is found good: it is not looked at before its bearer may come in.
+    this.#inTurn(
+      half,
+      () =>
+        this.#tokens.judge(message, challenge, pin, () => !half.isOver, (verdict) => {
+          if (!verdict.isGood) this.#refuse(half, verdict.code, verdict.reason);
+          else this.#admitNew(half, verdict.role, this.#state.nowMs, verdict.introduce);
+        }),
+      this.#state.nowMs,
+    );
+  }
+
+  /** Goes on with one that nothing is missing of: at once, or when newcomers before it have been let in. */
+  #inTurn(half: HalfJoined, goOn: (nowMs: number) => void, nowMs: number): void {
+    if (this.#waiting.length === 0 && this.#state.joinPace.mayAdmit(nowMs)) return goOn(nowMs);
+    this.#waiting.push({ half, goOn });
+    this.#state.counters.add("join.waited");
+  }
+
+  /** Goes on with those who wait, as far as the pace allows: of two networks by turns, so that a crowd of one does not keep others out. */
+  #admitWaiting(nowMs: number): void {
+    const waiting = this.#waiting;
+    while (waiting.length > 0) {
+      const isOther = ({ half }: Waiting) => networkOf(half.connection.label) !== this.#lastNetwork;
+      const at = Math.max(0, waiting.findIndex((one) => one.half.isOver || isOther(one)));
+      const { half, goOn } = waiting[at]!;
+      if (!half.isOver && !this.#state.joinPace.mayAdmit(nowMs)) return;
+      waiting.splice(at, 1);
+      if (half.isOver) continue;
+      this.#lastNetwork = networkOf(half.connection.label);
+      goOn(nowMs);
+    }
   }
 
   /** Gives a new place; `introduce` is called before the engine hears of the peer. */
@@ -318,6 +363,7 @@ export class ServerJoin {
   #letIn(half: HalfJoined, peer: ServerPeer): void {
     half.peer = peer;
     this.#halfJoined.delete(half);
+    this.#state.joinPace.handleAdmitted(this.#state.world.entityCount);
   }
 
   #handleClosed(half: HalfJoined, info: CloseInfo): void {
@@ -346,7 +392,7 @@ export class ServerJoin {
 const EXPECTED: Readonly<Record<JoinStage, string>> = {
   join: "the first message must be a join",
   proof: "the answer to a challenge must be a proof",
-  judging: "nothing may follow a proof before its answer",
+  judging: "nothing may follow before the answer",
 };
 
 function reasonOf(info: CloseInfo): string {

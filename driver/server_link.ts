@@ -62,6 +62,7 @@ export function openServerLink(
       channels: grants.channels,
       worldEpoch,
       bytesPerSecond: grants.peerBytesPerSecond,
+      join: { bytesPerSecond: grants.joinBytesPerSecond, ms: grants.joinMs },
       tickHz: grants.tickHz,
       counters,
       peer: peerId,

@@ -28,6 +28,7 @@ import type { CoreEnvironment } from "./core.ts";
 import { Counters } from "./counters.ts";
 import { EngineOutbox } from "./engine_outbox.ts";
 import { HandleTable } from "./handle_table.ts";
+import { JoinPace } from "./join_pace.ts";
 import { DEFAULT_LOG, type LogOptions, LogRing } from "./log_ring.ts";
 import { PeerIds } from "./peer_ids.ts";
 import { clampSampleTime } from "./sample_time.ts";
@@ -67,6 +68,8 @@ export class ServerState {
   readonly resume: ResumeTable;
   readonly nonces = new UsedNonces();
   readonly ids: PeerIds;
+  /** How fast newcomers are let in. */
+  readonly joinPace = new JoinPace();
   /** Joined peers by id. */
   readonly peers = new Map<number, ServerPeer>();
   /** Peers whose place is kept. */

@@ -43,13 +43,16 @@ export class ServerTick {
     this.#interest.rebuild();
     // What comes to life in this tick is seen by everyone in it.
     for (const peer of state.peers.values()) writes.finishSpawns(peer, time, nowMs);
-    for (const peer of state.peers.values()) this.#serve(peer, tick, time, nowMs);
+    let seen = 0;
+    for (const peer of state.peers.values()) seen += this.#serve(peer, tick, time, nowMs);
+    state.joinPace.handleTick(seen, state.peers.size);
     events.relayAll(nowMs);
     state.world.expire(tick);
     writes.expire(nowMs);
   }
 
-  #serve(peer: ServerPeer, tick: number, time: TimelineTime, nowMs: number): void {
+  /** Serves one peer; gives the number of entities that interest proposes for it. */
+  #serve(peer: ServerPeer, tick: number, time: TimelineTime, nowMs: number): number {
     const { state, events, voice } = this.#parts;
     events.deliver(peer, nowMs);
     state.chooseViewpoint(peer);
@@ -60,9 +63,10 @@ export class ServerTick {
     voice.setListener(peer.peer, peer.role, eye);
     peer.sender.updateView(tick, this.#candidates);
     peer.link.sendSlot(time, nowMs, true);
-    if (peer.control.bufferedBytes <= MAX_CONTROL_BACKLOG_BYTES) return;
+    if (peer.control.bufferedBytes <= MAX_CONTROL_BACKLOG_BYTES) return this.#candidates.count;
     state.counters.add("peers.overloaded");
     state.log.write(LogCode.Unresponsive, nowMs, peer.peer, CloseCode.Overloaded);
     peer.connection.close(CloseCode.Overloaded, "the control stream is not read");
+    return this.#candidates.count;
   }
 }

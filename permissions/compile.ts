@@ -54,6 +54,8 @@ export function compileGrants(
     channels: byId(world.channels).map((one, index) => compileChannel(one, index, lineages, host)),
     voice: compileVoice(world, lineages, host),
     peerBytesPerSecond: host.limits.peerBytesPerSecond,
+    joinBytesPerSecond: host.limits.joinBytesPerSecond,
+    joinMs: host.limits.joinMs,
   };
 }
 

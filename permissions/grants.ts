@@ -256,6 +256,10 @@ export interface Grants {
   readonly voice: VoiceGrant;
   /** Bytes a second that this host sends to one peer, at most. */
   readonly peerBytesPerSecond: number;
+  /** Bytes a second to a peer that has just joined, at most, in place of that. */
+  readonly joinBytesPerSecond: number;
+  /** Longest time for which they count, ms. */
+  readonly joinMs: number;
 }
 
 /** Role index of the built-in `server` role. */

@@ -3,11 +3,14 @@
 
 import { z } from "zod";
 import {
+  DEFAULT_JOIN_BYTES_PER_S,
+  DEFAULT_JOIN_MS,
   DEFAULT_MEMORY_MB,
   DEFAULT_PEER_BYTES_PER_S,
   DEFAULT_RETENTION_S,
   MAX_CONNECT_ENDPOINTS,
   MAX_HEAP_MB,
+  MAX_JOIN_MS,
   MAX_MEMORY_MB,
   MAX_NAME_BYTES,
   MAX_OVERRIDE_PATHS,
@@ -79,13 +82,24 @@ export const hostSchema = z.strictObject({
   limits: z.strictObject({
     peerBytesPerSecond: z.int().min(MIN_PEER_BYTES_PER_S).max(MAX_PEER_BYTES_PER_S)
       .default(DEFAULT_PEER_BYTES_PER_S).describe("Bytes a second sent to one peer, at most."),
+    joinBytesPerSecond: z.int().min(MIN_PEER_BYTES_PER_S).max(MAX_PEER_BYTES_PER_S)
+      .default(DEFAULT_JOIN_BYTES_PER_S).describe(
+        "Server: bytes a second sent to a peer that has just joined, in place of `peerBytesPerSecond`, until it has all that it may see or `joinMs` is over.",
+      ),
+    joinMs: z.int().min(0).max(MAX_JOIN_MS).default(DEFAULT_JOIN_MS).describe(
+      "Server: longest time for which `joinBytesPerSecond` counts, ms; 0: joins have no budget of their own.",
+    ),
     heapMb: z.int().min(MIN_HEAP_MB).max(MAX_HEAP_MB).optional().describe(
       "Bound of the script heap, MB; array buffers are not counted. Left out: the runtime's own.",
     ),
     memoryMb: z.int().min(MIN_MEMORY_MB).max(MAX_MEMORY_MB).optional().describe(
       `Bound of the driver's resident size, MB: one that may need more does not start, see \`check\`. Left out: what it may need, at most ${DEFAULT_MEMORY_MB}.`,
     ),
-  }).default({ peerBytesPerSecond: DEFAULT_PEER_BYTES_PER_S }).describe("Bounds of this host."),
+  }).default({
+    peerBytesPerSecond: DEFAULT_PEER_BYTES_PER_S,
+    joinBytesPerSecond: DEFAULT_JOIN_BYTES_PER_S,
+    joinMs: DEFAULT_JOIN_MS,
+  }).describe("Bounds of this host."),
   privacy: z.strictObject({
     retentionSeconds: z.int().min(0).max(MAX_RETENTION_S).default(DEFAULT_RETENTION_S).describe(
       "How long log entries (numbers, never contents) stay in memory; 0: none is written. Nothing is written to disk.",

@@ -343,8 +343,10 @@ function addHost({ host }: Manifest, allowance: Allowance): void {
       allowance.rights.set(`host: trusts the certificate ${pin}`, "host: trust");
     }
   }
-  const { peerBytesPerSecond, heapMb, memoryMb } = host.limits;
+  const { peerBytesPerSecond, joinBytesPerSecond, joinMs, heapMb, memoryMb } = host.limits;
   allowance.most("host: bytes a second to one peer", peerBytesPerSecond);
+  allowance.most("host: bytes a second to a peer that has just joined", joinBytesPerSecond);
+  allowance.most("host: time of a join's bytes, ms,", joinMs);
   allowance.bounds.set("host: script heap, MB,", {
     amount: heapMb ?? Infinity,
     shown: heapMb === undefined ? "the runtime's own" : String(heapMb),

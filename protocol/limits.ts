@@ -72,6 +72,12 @@ export const MAX_OVERRIDE_PATHS = 16;
 export const MAX_CONNECT_ENDPOINTS = 64;
 /** Bytes a second to one peer unless the host says otherwise: 2 Mbit/s, what a home line gives an application. */
 export const DEFAULT_PEER_BYTES_PER_S = 256_000;
+/** Bytes a second to a peer that has just joined, unless the host says otherwise: 1 Mbit/s, 5,000 entities of 12 B in half a second. */
+export const DEFAULT_JOIN_BYTES_PER_S = 128_000;
+/** Time for which a join's bytes a second count, ms, unless the host says otherwise: after it the peer has what everyone has. */
+export const DEFAULT_JOIN_MS = 2_000;
+/** Longest time for which a join's bytes a second may count, ms: longer is no join but a budget. */
+export const MAX_JOIN_MS = 60_000;
 /** Fewest bytes a second to one peer: below this not even voice and acknowledgements pass. */
 export const MIN_PEER_BYTES_PER_S = 4_000;
 /** Most bytes a second to one peer: 1 Gbit/s. */
@@ -282,6 +288,12 @@ export const MAX_RELAYS_PER_TICK = 16_384;
 export const MAX_HALF_JOINED = 64;
 /** Time, in ms, from connecting to a whole join message, or to a whole proof where one is asked for. */
 export const JOIN_TIMEOUT_MS = 5_000;
+/** Entities a second that a server begins to show to newcomers, all together: 20 joins a second to 5,000 each. Who joins beyond it waits at the door. */
+export const JOIN_ROWS_PER_S = 100_000;
+/** Entities by which joins may run ahead of that: four newcomers to 5,000 entities at once, or hundreds to a small world. */
+export const JOIN_ROWS_BURST = 20_000;
+/** What a join costs beside what it is shown, as so many entities: its handshake, its ids, and the roster of everyone. */
+export const JOIN_BASE_ROWS = 20;
 /** Time, ms, that a connection which is to prove something keeps its place though others wait: two round trips of a bad path. */
 export const JOIN_PROOF_GRACE_MS = 1_500;
 /** Places up to which a network that has most of them keeps that grace towards others: two players of one home may join at once. */

@@ -32,6 +32,8 @@ export interface SnapshotEntry {
   held: number;
   /** Value: name of the version on this link, the tick of its first sending. */
   versionTick: number;
+  /** Value: tick of the version it was coded against, -1 where it came absolute. */
+  reference: number;
   /** Value: sample time. */
   time: TimelineTime;
   /** Newer than what is held. A value that is not is kept as a reference at most and must not be applied. */
@@ -103,6 +105,7 @@ export class DecodedPool {
         value: EMPTY_VALUE,
         held: 0,
         versionTick: 0,
+        reference: -1,
         time: 0,
         fresh: false,
       };

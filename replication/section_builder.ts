@@ -2,7 +2,7 @@
 // their ids. It counts bits and knows the layout; what deserves to be sent is the sender's decision.
 
 import { Writer } from "../protocol/writer.ts";
-import { foldSigned, gammaBits, writeGamma, writeShort } from "./gamma.ts";
+import { bitsFor, foldSigned, gammaBits, writeGamma, writeShort } from "./gamma.ts";
 import {
   BEFORE_BITS,
   GRANT_EPOCH_BITS,
@@ -16,6 +16,8 @@ import type { LinkDirection } from "./link_rights.ts";
 
 /** Bits around an entity at most: its mark, its id, the header's mark, the epoch, the end of its values. */
 const ENTITY_BITS = 1 + 1 + 36 + 1 + 8 + 1;
+/** Bits of what stands before the name of a run's second half when the run is parted: marks, a distance within it, the end of a list. */
+const PARTED_RUN_BITS = 1 + 1 + 15 + 1 + 1 + 1 + 1;
 /** Largest distance between two ids of one run. */
 const MAX_RUN_GAP = 1_023;
 
@@ -78,6 +80,11 @@ export class SectionBuilder {
   #openItem = 0;
   #openScratch = 0;
   #openBits = 0;
+  /** Longest name of a value, bits; and what an entity adds to those already written, which is nothing before anything is. */
+  #longestName = 0;
+  #partingBits = 0;
+  /** Largest id kept so far: what comes after it parts nothing. */
+  #lastId = 0;
   #tick = 0;
   // What the value before in the section said.
   #previousOffset = 0;
@@ -112,6 +119,9 @@ export class SectionBuilder {
     this.#pickCount = 0;
     this.#itemCount = 0;
     this.#entryCount = 0;
+    this.#longestName = 0;
+    this.#partingBits = 0;
+    this.#lastId = 0;
     this.scratch.clear();
   }
 
@@ -121,7 +131,8 @@ export class SectionBuilder {
     this.#openHeader = hasHeader;
     this.#openItem = this.#itemCount;
     this.#openScratch = this.scratch.bitLength;
-    this.#openBits = ENTITY_BITS + (hasHeader ? this.#headerBits(track) : 0);
+    const parting = track.id < this.#lastId ? this.#partingBits : 0;
+    this.#openBits = ENTITY_BITS + parting + (hasHeader ? this.#headerBits(track) : 0);
   }
 
   /** Bits that the open entity takes at most. */
@@ -207,6 +218,7 @@ export class SectionBuilder {
       this.#picks.push(pick);
     }
     pick.track = this.#openTrack!;
+    this.#lastId = Math.max(this.#lastId, pick.track.id);
     pick.hasHeader = this.#openHeader;
     pick.firstItem = this.#openItem;
     pick.itemCount = this.#itemCount - this.#openItem;
@@ -255,6 +267,9 @@ export class SectionBuilder {
       writer.bits(0, 1);
     }
     writer.bits(0, 1);
+    // What was written was measured, not bounded: an entity that comes between may part a run, and what follows it then names itself anew.
+    const lengths = 2 * bitsFor(order.length);
+    this.#partingBits = PARTED_RUN_BITS + this.#longestName + lengths;
   }
 
   /** End of the run of entities that begins at place `from` of the order: one value each, named alike. */
@@ -367,10 +382,12 @@ export class SectionBuilder {
 
   #overheadBits(item: Item): number {
     const age = this.#tick - item.tick;
-    return 1 + this.#widths.component + 1 + (age > 0 ? gammaBits(age) : 0) +
+    const bits = 1 + this.#widths.component + 1 + (age > 0 ? gammaBits(age) : 0) +
       1 + gammaBits(foldSigned(item.timeOffset) + 1) +
       1 + REFERENCE_CODE_BITS + this.#widths.age + 1 +
-      (item.before === 0 ? 0 : gammaBits(item.unit) + BEFORE_BITS);
+      (item.before === 0 ? 0 : 2 * bitsFor(item.unit) + BEFORE_BITS);
+    this.#longestName = Math.max(this.#longestName, bits);
+    return bits;
   }
 
   #headerBits(track: EntityTrack): number {

@@ -64,6 +64,7 @@ export class SectionParser {
   #component = 0;
   #allowed = 0;
   #versionTick = 0;
+  #referenceTick = -1;
   #time: TimelineTime = 0;
   #code: ReferenceCode = ReferenceCode.None;
   #isForetold = false;
@@ -275,6 +276,7 @@ export class SectionParser {
       }
       store.load(reference, out);
       held = store.mask(reference);
+      this.#referenceTick = store.tick(reference);
       const codec = this.#codecs[component]!;
       if (isForetold) {
         // Where nothing can be foretold, the plain form is the one legal one.
@@ -446,6 +448,7 @@ export class SectionParser {
     entry.value = out;
     entry.held = held;
     entry.versionTick = versionTick;
+    entry.reference = isAbsolute ? -1 : this.#referenceTick;
     entry.time = time;
     entry.epoch = this.#epoch;
     const newestTick = this.#held.newestTickOf(value);

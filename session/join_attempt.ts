@@ -4,14 +4,14 @@
 import { assert } from "../protocol/assert.ts";
 import { CHALLENGE_BYTES, MAX_BYTES_BEFORE_JOIN } from "../protocol/limits.ts";
 
-/** What is expected next; `judging`: nothing, the proof's signatures are being checked. */
+/** What is expected next; `judging`: nothing, the answer is ours to give, once a proof's signatures are checked or its turn has come. */
 export type JoinStage = "join" | "proof" | "judging";
 
 /**
  * State of one attempt.
  *
  * Order of calls: `handleBytes` before any byte is kept; `challenge` after the join where the world wants a proof; `takeChallenge` with the
- * proof. `room` and `spend` before anything is sent: until it has joined, a connection is never sent more than it sent.
+ * proof; `wait` where nothing is missing but its turn. `room` and `spend` before anything is sent: until it has joined, a connection is never sent more than it sent.
  */
 export class JoinAttempt {
   /** When it must have joined, ms. */
@@ -47,6 +47,12 @@ export class JoinAttempt {
   spend(count: number): void {
     assert(count <= this.room, "a stranger is never sent more than it sent");
     this.#bytesOut += count;
+  }
+
+  /** Nothing more is expected of it. */
+  wait(): void {
+    assert(this.#stage === "join", "who has been challenged has to prove something first");
+    this.#stage = "judging";
   }
 
   /** Expects a proof for these random bytes. */

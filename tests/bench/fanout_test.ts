@@ -2,10 +2,14 @@
 // for speed.
 
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { parseCounts } from "../../bench/fanout.ts";
+import { parseCounts, searchMost } from "../../bench/fanout.ts";
 import { fanoutManifest } from "../../bench/fanout_manifest.ts";
+import type { FanoutRun } from "../../bench/fanout_run.ts";
+import { LossyConnection } from "../../bench/lossy_connection.ts";
 import { CommandError } from "../../driver/exit_codes.ts";
 import { parseManifest } from "../../permissions/manifest.ts";
+import { Prng } from "../../protocol/prng.ts";
+import { createLoopbackPair } from "../../transport/loopback.ts";
 import { ROOT, runCommand } from "../support/run_program.ts";
 
 function runBench(...args: string[]) {
@@ -15,14 +19,14 @@ function runBench(...args: string[]) {
   });
 }
 
-Deno.test("`fanout` ends with one flat line of plausible figures, when two clients play for three seconds", async () => {
+Deno.test("`fanout` ends with one flat line of plausible figures, when two clients play for two seconds", async () => {
   const { code, out, err } = await runBench(
-    ...["fanout", "--n", "2", "--seconds", "3", "--warmup", "1"],
+    ...["fanout", "--n", "2", "--seconds", "2", "--warmup", "1", "--search", "0"],
   );
   assertEquals(code, 0, err);
   const figures = JSON.parse(out.trim().split("\n").at(-1)!) as Record<string, number | string>;
   assertEquals(figures["name"], "fanout");
-  assertEquals(figures["n"], 2);
+  assertEquals([figures["n"], figures["n_max"], figures["n_max_end"]], [2, -1, "none"]);
   const keys: Record<string, readonly [number, number]> = {
     cpu: [0, 2],
     kBps_down: [0.3, 30],
@@ -36,6 +40,11 @@ Deno.test("`fanout` ends with one flat line of plausible figures, when two clien
     wire_kBps_down: [1, 60],
     wire_kBps_up: [1, 60],
     load_cpu: [0, 2],
+    load_late_p99_ms: [0.1, 1000],
+    baseline_age_ticks: [1, 60],
+    updates_per_pair_loss2: [15, 31],
+    floor_cpu: [0, 2],
+    floor_p99_ms: [1, 1000],
   };
   for (const [key, [low, high]] of Object.entries(keys)) {
     const value = figures[key];
@@ -44,7 +53,8 @@ Deno.test("`fanout` ends with one flat line of plausible figures, when two clien
       `${key} is ${value}, outside ${low}..${high}\n${out}`,
     );
   }
-  assertEquals(Object.keys(figures).sort(), ["name", "n", ...Object.keys(keys)].sort());
+  const words = ["name", "n", "n_max", "n_max_end"];
+  assertEquals(Object.keys(figures).sort(), [...words, ...Object.keys(keys)].sort());
   const readme = await Deno.readTextFile(`${ROOT}bench/README.md`);
   for (const key of Object.keys(figures)) assertStringIncludes(readme, `\`${key}\``);
 });
@@ -81,4 +91,62 @@ Deno.test("`fanoutManifest()` gives both sides one world, when it is parsed", ()
     assertEquals(client.world, server.world);
     assert(server.world.maxPeers >= n && server.world.maxEntities > n);
   }
+});
+
+/** A machine on which the driver takes so much for each pair, and beyond `loadAt` clients the load is late. */
+function machine(cpuOf: (n: number) => number, loadAt: number) {
+  const sizes: number[] = [];
+  const measure = (n: number) => {
+    sizes.push(n);
+    const isHeld = n <= loadAt && cpuOf(n) < 0.95;
+    const figures = { cpu: Math.min(cpuOf(n), 0.98), updates_per_pair: isHeld ? 29.9 : 17 };
+    return Promise.resolve(figures as FanoutRun);
+  };
+  return { sizes, measure };
+}
+
+Deno.test("`searchMost()` finds the largest room to an eighth, and says who ended the search", async () => {
+  const server = machine((n) => n * n / 10_000, Infinity);
+  const found = await searchMost(server.measure, () => {});
+  assertEquals(found.end, "server");
+  assert(found.most >= 84 && found.most <= 97, `${found.most}`);
+  assert(server.sizes.length <= 8, server.sizes.join());
+
+  const load = await searchMost(machine(() => 0.3, 50).measure, () => {});
+  assertEquals(load.end, "load");
+  assert(load.most >= 43 && load.most <= 50, `${load.most}`);
+
+  const none = await searchMost(machine(() => 0.1, Infinity).measure, () => {});
+  assertEquals(none, { most: 512, end: "size" });
+
+  const broken = await searchMost(() => Promise.reject(new Error("nobody came")), () => {});
+  assertEquals(broken.end, "load");
+});
+
+Deno.test("`LossyConnection` loses its share of datagrams in either direction, the same ones for a seed", async () => {
+  const run = async (seed: number) => {
+    const inner = createLoopbackPair(queueMicrotask);
+    const lossy = new LossyConnection(inner.connector, 0.2, new Prng(seed));
+    const came: [number[], number[]] = [[], []];
+    const handler = (way: 0 | 1) => ({
+      handleDatagram: (bytes: Uint8Array) => void came[way].push(bytes[0]! * 256 + bytes[1]!),
+      handleStream: () => {},
+      handleClosed: () => {},
+    });
+    lossy.start(handler(0));
+    inner.acceptor.start(handler(1));
+    for (let i = 0; i < 2_000; i++) {
+      const bytes = Uint8Array.of(i >> 8, i & 0xff);
+      lossy.sendDatagram(bytes);
+      inner.acceptor.sendDatagram(bytes);
+      await Promise.resolve();
+    }
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    lossy.close(0, "");
+    return came;
+  };
+  const first = await run(1);
+  for (const { length } of first) assert(length > 1_500 && length < 1_700, `${length} of 2,000`);
+  assertEquals(await run(1), first);
+  assert((await run(2))[0].join() !== first[0].join());
 });

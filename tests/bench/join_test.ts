@@ -1,7 +1,16 @@
 // The join benchmark as its users run it, small, and how its values carry their age.
 
-import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { digestOf, flight, FLIGHT_M, flightAgeMs, joinManifest } from "../../bench/join_world.ts";
+import { assert, assertEquals, assertLessOrEqual, assertNotEquals } from "@std/assert";
+import {
+  digestOf,
+  flight,
+  FLIGHT_M,
+  flightAgeMs,
+  JOIN_HZ,
+  joinManifest,
+} from "../../bench/join_world.ts";
+import { NOTHING, sha256, SimRoom } from "../../bench/sim_room.ts";
+import { compileGrants } from "../../permissions/compile.ts";
 import { parseManifest } from "../../permissions/manifest.ts";
 import { benchFigures } from "../support/bench_figures.ts";
 
@@ -42,4 +51,75 @@ Deno.test("`joinManifest()` gives both sides one world, when it is parsed", () =
   const server = parseManifest(joinManifest(100, 5, { role: "server" }), "server");
   const host = { role: "client", connect: "127.0.0.1:4433" } as const;
   assertEquals(parseManifest(joinManifest(100, 5, host), "client").world, server.world);
+});
+
+/** Bytes of a row: a position and a rotation in 32-bit floats. */
+const ROW_BYTES = 28;
+
+/** Rows of the entities from `first` to `last`: the first nine tenths of `entities` rest, the others fly. */
+function rowsAt(nowMs: number, first: number, last: number, entities: number): Uint8Array {
+  const floats = new Float32Array((last - first) * 7);
+  for (let i = first; i < last; i++) {
+    const [place, turn] = i < 0.9 * entities
+      ? [[i % 70, i / 1_000, Math.floor(i / 70)], i]
+      : [flight(i % 2_000, nowMs), nowMs / 1000 + i];
+    floats.set([...place, 0, Math.sin(turn / 2), 0, Math.cos(turn / 2)], (i - first) * 7);
+  }
+  return new Uint8Array(floats.buffer);
+}
+
+Deno.test("a joiner has 5,000 entities exactly within a second of its acceptance, a tenth of them moving, under the default budget of joins", () => {
+  const entities = 5_000;
+  const flying = 4_500;
+  const manifest = parseManifest(joinManifest(entities, 4, { role: "server" }), "join");
+  const grants = compileGrants(manifest, sha256);
+  assertEquals([grants.joinBytesPerSecond, grants.joinMs], [128_000, 2_000]);
+  for (const [latencyMs, lossRate] of [[10, 0], [25, 0.02]] as const) {
+    const room = new SimRoom({ grants, clients: 1, seed: 1, conditions: { latencyMs, lossRate } });
+    const { server, network } = room;
+    const client = room.clients[0]!;
+    const { id, allFields } = grants.components[0]!;
+    const handles = Uint32Array.from({ length: entities }, (_, i) => i + 1);
+    let joinedMs = NaN;
+    let exactMs = NaN;
+    const resting = new Set<number>();
+    const flights = new Map<number, number>();
+    client.onMessage = (message) => {
+      if (message.kind === "joined") joinedMs = network.now;
+      if (message.kind !== "batch") return;
+      for (const { handles: told, rows } of message.components) {
+        const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+        told.forEach((handle, i) => {
+          if (view.getFloat32(i * ROW_BYTES + 4, true) < FLIGHT_M) resting.add(handle);
+          else flights.set(handle, view.getFloat32(i * ROW_BYTES, true));
+        });
+      }
+      if (resting.size < flying || flights.size < entities - flying) return;
+      const ages = [...flights.values()].map((x) => flightAgeMs(x, network.now));
+      if (Math.max(...ages) <= 100 && Number.isNaN(exactMs)) exactMs = network.now;
+    };
+    server.start();
+    room.run(50);
+    server.hand(id, allFields, handles, rowsAt(0, 0, entities, entities), handles, NOTHING);
+    const move = (): void => {
+      const moving = handles.subarray(flying);
+      server.hand(id, allFields, moving, rowsAt(network.now, flying, entities, entities));
+      network.at(network.now + 1000 / JOIN_HZ, move);
+    };
+    move();
+    room.run(1_000);
+    client.start();
+    room.until("the state is exact", () => !Number.isNaN(exactMs), 5_000);
+    assertLessOrEqual(exactMs - joinedMs, 1_000, `${latencyMs} ms, loss ${lossRate}`);
+    // What rests is there as the server has it, hash by hash.
+    const { world } = server.core;
+    const { core } = client;
+    let checked = 0;
+    for (const handle of resting) {
+      const entity = core.idOf(handle);
+      assertEquals(core.hashOf(entity), world.hash(entity));
+      checked += 1;
+    }
+    assertEquals(checked, flying);
+  }
 });

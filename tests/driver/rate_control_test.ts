@@ -109,3 +109,26 @@ Deno.test("`RateControl` slows down, when most is lost without any queue, and re
   assert(flow(model, 20_000, 10_000).control.bytesPerSecond < 100_000);
   assert(flow(model, 60_000, 50_000).control.bytesPerSecond > 150_000);
 });
+
+Deno.test("`RateControl` takes a join's budget in place of the steady one, until the join ends or its time is over", () => {
+  const join = { bytesPerSecond: 100_000, ms: 2_000 };
+  const control = new RateControl(40_000, HZ, 0, join);
+  assertEquals([control.isJoining, control.bytesPerSecond], [true, 100_000]);
+  control.handleSlot(1_950);
+  assertEquals([control.isJoining, control.bytesPerSecond], [true, 100_000]);
+  control.handleSlot(2_000);
+  assertEquals([control.isJoining, control.bytesPerSecond], [false, 40_000]);
+
+  const early = new RateControl(40_000, HZ, 0, join);
+  early.endJoin();
+  assertEquals([early.isJoining, early.bytesPerSecond], [false, 40_000]);
+
+  // A join may have less than everyone: what is saved is for those who are there.
+  const modest = new RateControl(256_000, HZ, 0, { bytesPerSecond: 30_000, ms: 500 });
+  assertEquals(modest.bytesPerSecond, 30_000);
+  modest.endJoin();
+  assertEquals(modest.isUnlimited, false);
+
+  const none = new RateControl(40_000, HZ, 0, { bytesPerSecond: 100_000, ms: 0 });
+  assertEquals([none.isJoining, none.bytesPerSecond], [false, 40_000]);
+});

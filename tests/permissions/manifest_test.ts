@@ -600,7 +600,11 @@ Deno.test("parseManifest() fills defaults in", () => {
   assertEquals(world.resumeMs, 30_000);
   assertEquals(world.voice?.maxFrameBytes, 400);
   assertEquals(world.events[0]?.late, "deliver");
-  assertEquals(host.limits.peerBytesPerSecond, 256_000);
+  assertEquals(host.limits, {
+    peerBytesPerSecond: 256_000,
+    joinBytesPerSecond: 128_000,
+    joinMs: 2_000,
+  });
   assertEquals(host.privacy, { retentionSeconds: 60, logLevel: "info" });
 });
 

@@ -95,7 +95,13 @@ function server(): Loose {
       engineSocket: "engine.sock",
       listen: "127.0.0.1:4433",
       certificate: { certFile: "cert.pem", keyFile: "key.pem" },
-      limits: { peerBytesPerSecond: 10_000, heapMb: 64, memoryMb: 512 },
+      limits: {
+        peerBytesPerSecond: 10_000,
+        joinBytesPerSecond: 20_000,
+        joinMs: 1_000,
+        heapMb: 64,
+        memoryMb: 512,
+      },
       privacy: { retentionSeconds: 10, logLevel: "warn" },
       deny: {
         components: { Body: { send: true, receive: true } },
@@ -262,6 +268,8 @@ const WIDENS: ReadonlyMap<string, Change> = new Map<string, Change>([
   ["host.overridable.keyFile", (m) => m.host.overridable = { keyFile: ["b.pem"] }],
   ["host.limits", (m) => delete m.host.limits],
   ["host.limits.peerBytesPerSecond", (m) => m.host.limits.peerBytesPerSecond = 10_001],
+  ["host.limits.joinBytesPerSecond", (m) => m.host.limits.joinBytesPerSecond = 20_001],
+  ["host.limits.joinMs", (m) => m.host.limits.joinMs = 1_001],
   ["host.limits.heapMb", (m) => m.host.limits.heapMb = 65],
   ["host.limits.memoryMb", (m) => m.host.limits.memoryMb = 2_001],
   ["host.limits.memoryMb", (m) => m.host.limits.memoryMb = 513],

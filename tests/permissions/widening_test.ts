@@ -40,7 +40,13 @@ function richManifest(): Loose {
     maxBytes: 500,
   });
   world.resumeMs = 1000;
-  host.limits = { peerBytesPerSecond: 10_000, heapMb: 64, memoryMb: 512 };
+  host.limits = {
+    peerBytesPerSecond: 10_000,
+    joinBytesPerSecond: 20_000,
+    joinMs: 1_000,
+    heapMb: 64,
+    memoryMb: 512,
+  };
   host.privacy = { retentionSeconds: 10, logLevel: "warn" };
   host.deny = {
     components: { Body: { send: ["mood", "name"], receive: true } },
@@ -460,7 +466,7 @@ Deno.test("addedRights() tells each check that is loosened or gone, and none tha
 /** Everything that a manifest compiles to, and where it is compared. A key that is missing here may let a right be added unseen. */
 const COMPARED: Readonly<Record<string, readonly string[]>> = {
   grants:
-    "tickHz historyMs maxEntities maxPeers maxEntitiesPerPeer resumeMs roles defaultRole components events channels voice identity peerBytesPerSecond"
+    "tickHz historyMs maxEntities maxPeers maxEntitiesPerPeer resumeMs roles defaultRole components events channels voice identity peerBytesPerSecond joinBytesPerSecond joinMs"
       .split(" "),
   component:
     "name fields authority readMasks ownerReadMask writeMasks grantableRead grantableWrite spawnRoles spawnMax rateHz interestRadius positionField hostSendMask hostReceiveMask checks"
@@ -473,7 +479,7 @@ const COMPARED: Readonly<Record<string, readonly string[]>> = {
   voice: "speakRoles hearRoles range maxFrameBytes rateHz hostSend hostReceive".split(" "),
   host: "role engineSocket listen connect certificate pin caFile overridable limits privacy deny"
     .split(" "),
-  limits: ["peerBytesPerSecond", "heapMb", "memoryMb"],
+  limits: ["peerBytesPerSecond", "joinBytesPerSecond", "joinMs", "heapMb", "memoryMb"],
   privacy: ["retentionSeconds", "logLevel"],
 };
 

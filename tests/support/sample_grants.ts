@@ -319,6 +319,8 @@ export function sampleGrants(overrides: Partial<Grants> = {}): Grants {
       hostReceive: true,
     },
     peerBytesPerSecond: 1_000_000,
+    joinBytesPerSecond: 1_000_000,
+    joinMs: 0,
     ...overrides,
   };
 }
