@@ -58,6 +58,8 @@ import {
 import type { ComponentGrant, FieldGrant, Grants } from "../permissions/grants.ts";
 import { RECEIVED_ENTITY_BYTES, RECEIVED_VALUE_BYTES } from "../replication/received_entities.ts";
 import { LOGGED_ENTRY_BYTES } from "../replication/section_log.ts";
+import { SHARED_ENCODINGS_BYTES, SHARED_ROW_BYTES } from "../replication/shared_encodings.ts";
+import { ENTITY_RECORD_BYTES, VALUE_RECORD_BYTES } from "../replication/track_pool.ts";
 import { ENTITY_TRACK_BYTES, VALUE_TRACK_BYTES } from "../replication/tracks.ts";
 import { mostReliableChannels, mostStreams } from "./stream_bounds.ts";
 
@@ -181,6 +183,14 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
   heap = (2 * maxEntities) * (4 * MAP_ENTRY_BYTES) + maxEntities * (4 * OBJECT_BYTES + 3 * 256);
   part("world: ids, handles, interest, what waits for the engine", ["maxEntities"], heap, buffer);
 
+  // What links code alike in one tick.
+  part(
+    "world: encodings that links share",
+    ["maxEntities", "components"],
+    0,
+    SHARED_ENCODINGS_BYTES + components.length * doubled(own) * SHARED_ROW_BYTES,
+  );
+
   // Of each component, and of voice: when it may be written again. The longest array exists twice while it grows.
   buffer = (maxEntities + 1) * 8;
   buffer += (components.length + 1) * (maxEntities + 1) * 8;
@@ -239,11 +249,17 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
   const told = role === "client" ? own : maxEntities;
   heap = peers * told *
     (ENTITY_TRACK_BYTES + components.length * VALUE_TRACK_BYTES + MAP_ENTRY_BYTES * 2);
-  part("links: what each peer has been told", ["maxPeers", "maxEntities", "components"], heap, 0);
+  buffer = peers *
+    (doubled(told) * ENTITY_RECORD_BYTES + doubled(told * components.length) * VALUE_RECORD_BYTES);
+  part(
+    "links: what each peer has been told",
+    ["maxPeers", "maxEntities", "components"],
+    heap,
+    buffer,
+  );
 
-  heap = peers * MAX_LOGGED_ENTRIES * 16;
-  buffer = peers * (MAX_LOGGED_ENTRIES * (LOGGED_ENTRY_BYTES - 16) + SENT_LOG_ENTRIES * (29 + 13));
-  part("links: datagrams that await acknowledgement", ["maxPeers"], heap * 1.5, buffer * 1.5);
+  buffer = peers * (MAX_LOGGED_ENTRIES * LOGGED_ENTRY_BYTES + SENT_LOG_ENTRIES * (29 + 13));
+  part("links: datagrams that await acknowledgement", ["maxPeers"], 0, buffer * 1.5);
 
   const largest = Math.max(0, ...components.map(({ fields }) => blobContents(fields)));
   // Decoded values are kept for the next section: of each component that may come as many as one section ever had.

@@ -195,7 +195,7 @@ export const MAX_SECTION_MISSES = 16;
 /** Times a section is filled up with the bits that its upper bounds overestimated. */
 export const MAX_SECTION_ROUNDS = 3;
 
-/** Encoded differences kept for other links of the tick: 4,096 moving entities under two masks; 2 MB of keys. */
+/** Encodings kept for other links of the tick: 4,096 moving entities under two masks; 0.6 MB of keys. */
 export const MAX_SHARED_ENCODINGS = 8_192;
 /** Bytes of their bits: 32 for each; what comes on top is coded anew for each link. */
 export const MAX_SHARED_BYTES = 262_144;

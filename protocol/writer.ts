@@ -112,19 +112,32 @@ export class Writer {
     this.#bitLength += source.length * 8;
   }
 
-  /** Appends `bitCount` bits from `source`, starting at its bit `from`: how shared, memoised encodings are copied. */
+  /** Appends `bitCount` bits from `source`, starting at its bit `from`. */
   copyBits(source: Uint8Array, from: number, bitCount: number): void {
-    let at = from;
+    this.#reserve(bitCount);
+    const to = this.#bytes;
     let left = bitCount;
+    let at = from;
+    let out = this.#bitLength;
+    // Each step fills a byte of the target, but for the first and the last one.
     while (left > 0) {
-      const take = Math.min(left, 24 - (at & 7));
+      const shift = at & 7;
+      const offset = out & 7;
+      const take = left < 8 - offset ? left : 8 - offset;
       const byte = at >>> 3;
-      const word = (source[byte] ?? 0) | ((source[byte + 1] ?? 0) << 8) |
-        ((source[byte + 2] ?? 0) << 16);
-      this.bits((word >>> (at & 7)) & ((1 << take) - 1), take);
+      const two = source[byte]! | ((shift + take > 8 ? source[byte + 1]! : 0) << 8);
+      const place = out >>> 3;
+      to[place] = to[place]! | (((two >>> shift) & ((1 << take) - 1)) << offset);
       at += take;
+      out += take;
       left -= take;
     }
+    this.#bitLength = out;
+  }
+
+  /** Appends `bitCount` bits that another writer holds from bit `from` on: how shared encodings are copied. */
+  copyFrom(source: Writer, from: number, bitCount: number): void {
+    this.copyBits(source.#bytes, from, bitCount);
   }
 
   /** A copy of what was written, the last byte padded with zero bits. */

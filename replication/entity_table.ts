@@ -21,6 +21,7 @@ export class EntityTable {
   #owner = new Uint16Array(FIRST_CAPACITY);
   #epoch = new Uint8Array(FIRST_CAPACITY);
   #headerTick = new Uint32Array(FIRST_CAPACITY);
+  #headerStamp = new Int32Array(FIRST_CAPACITY);
   #words: Int32Array;
   #count = 0;
   #maxSlot = 0;
@@ -132,6 +133,11 @@ export class EntityTable {
     return this.#headerTick[slot]!;
   }
 
+  /** Counts, from 0 to 2^31 - 1 and again, the changes of who is in a slot, its owner, epoch and composition. Takes any slot used so far. */
+  headerStamp(slot: number): number {
+    return this.#headerStamp[slot]!;
+  }
+
   /** One 32-bit word of a slot's component set: bit `i` of word `w` is component index `32 w + i`. */
   word(slot: number, w: number): number {
     return this.#words[slot * this.wordCount + w]!;
@@ -169,6 +175,7 @@ export class EntityTable {
   /** Records a change of owner, epoch or composition. */
   touchHeader(slot: number, tick: number): void {
     this.#headerTick[slot] = tick;
+    this.#headerStamp[slot] = (this.#headerStamp[slot]! + 1) & 0x7fffffff;
     this.touch(slot, tick);
   }
 
@@ -232,6 +239,7 @@ export class EntityTable {
     this.#owner = grown(this.#owner, capacity);
     this.#epoch = grown(this.#epoch, capacity);
     this.#headerTick = grown(this.#headerTick, capacity);
+    this.#headerStamp = grown(this.#headerStamp, capacity);
     this.#words = grown(this.#words, capacity * this.wordCount);
     this.#ownerNext = grown(this.#ownerNext, capacity);
     this.#ownerPrevious = grown(this.#ownerPrevious, capacity);

@@ -2,17 +2,46 @@
 // of entities into header changes of tracks; nothing here is encoded or sent.
 
 import { DORMANT_CHECKS_PER_TICK } from "../protocol/limits.ts";
-import type { EntityId } from "../protocol/entity_id.ts";
+import { type EntityId, entitySlot } from "../protocol/entity_id.ts";
 import type { Grants } from "../permissions/grants.ts";
 import { INTEREST_HYSTERESIS, type InterestResult } from "./interest.ts";
 import { type LinkDirection, type LinkPeer, LinkRights } from "./link_rights.ts";
+import { grown } from "./grow.ts";
+import { SlotIndex } from "./slot_index.ts";
+import {
+  ENTITY_ABOVE,
+  ENTITY_BELOW,
+  ENTITY_ID,
+  ENTITY_MARKS,
+  ENTITY_PLACE,
+  ENTITY_SEEN,
+  ENTITY_STAMP,
+  ENTITY_WORDS,
+  NEARNESS_MARKS,
+  NEARNESS_SHIFT,
+  OWN,
+  RELEASED,
+  STATE_MARKS,
+  type TrackPool,
+} from "./track_pool.ts";
 import { EntityTrack, NEVER, ValueTrack, ViewState } from "./tracks.ts";
 import { historyTicksOf, type World } from "./world.ts";
 
+const NEAR_SQUARED = 5 ** 2;
+const MIDDLE_SQUARED = 20 ** 2;
+
+/** More tracks than this that are new at once are sorted, not put at their places one by one. */
+const MAX_INSERTED = 16;
+
 /** The tracks of one peer. */
 export class PeerView {
-  /** All tracks, in no order. */
-  readonly tracks: EntityTrack[] = [];
+  /** Records of all tracks, `count` of them, in the order of their ids after `order`. */
+  records: Int32Array = new Int32Array(16);
+  count = 0;
+  readonly #pool: TrackPool;
+  /** By record. */
+  readonly #tracks: (EntityTrack | undefined)[] = [];
+  readonly #bySlot = new SlotIndex();
   readonly #world: World;
   readonly #grants: Grants;
   readonly #peer: number;
@@ -32,9 +61,13 @@ export class PeerView {
   readonly #leaveSquared: Float64Array;
   readonly #rights: LinkRights;
   #tick = NEVER;
+  /** So many tracks from the first on are in order. */
+  #ordered = 0;
   /** Distance of the entity looked at, squared; handed over here, as a call would put each on the heap. */
   readonly #distanceSquared = new Float64Array(1);
   readonly #seeOwned = (id: EntityId): void => {
+    const slot = entitySlot(id);
+    if (this.#isAsBefore(slot, 0)) return;
     if (this.#byId.get(id)?.seenTick === this.#tick) return;
     this.#distanceSquared[0] = 0;
     this.#see(id);
@@ -45,6 +78,7 @@ export class PeerView {
    * the sender takes back what it holds.
    */
   constructor(
+    pool: TrackPool,
     options: {
       readonly grants: Grants;
       readonly world: World;
@@ -53,6 +87,7 @@ export class PeerView {
     } & LinkPeer,
     onDrop: (track: EntityTrack) => void,
   ) {
+    this.#pool = pool;
     this.#onDrop = onDrop;
     this.#world = options.world;
     this.#grants = options.grants;
@@ -85,6 +120,33 @@ export class PeerView {
     return this.#byId.get(id);
   }
 
+  /** The track whose record is at `at`. */
+  trackAt(at: number): EntityTrack {
+    return this.#tracks[at / ENTITY_WORDS]!;
+  }
+
+  /** Bytes of its tables of whole numbers. */
+  get heldBytes(): number {
+    return this.records.byteLength + this.#bySlot.heldBytes;
+  }
+
+  /** Puts `records` in order and gives each its place; what was in order already costs nothing. */
+  order(): void {
+    const { records, count } = this;
+    const added = count - this.#ordered;
+    if (added === 0) return;
+    const words = this.#pool.entities;
+    if (added > MAX_INSERTED) {
+      records.subarray(0, count).sort((a, b) =>
+        (words[a + ENTITY_ID]! >>> 0) - (words[b + ENTITY_ID]! >>> 0)
+      );
+      for (let i = 0; i < count; i++) words[records[i]! + ENTITY_PLACE] = i;
+    } else {
+      for (let i = this.#ordered; i < count; i++) this.#insert(i);
+    }
+    this.#ordered = count;
+  }
+
   /** Whether the peer knows nothing of the entity: its slot is free as far as this peer is concerned. */
   knowsNothingOf(id: EntityId): boolean {
     return !this.#byId.has(id) && !this.#dormantAt.has(id);
@@ -109,7 +171,9 @@ export class PeerView {
   setRole(roleIndex: number): void {
     const changed = this.#rights.update(roleIndex);
     this.#compileMasks();
-    for (const track of this.tracks) {
+    for (let i = 0; i < this.count; i++) {
+      const track = this.trackAt(this.records[i]!);
+      track.lookAnew();
       const masks = track.isOwn ? this.#ownMask : this.#otherMask;
       for (const value of track.values) {
         if (changed.has(value.component)) value.remask(masks[value.component]!);
@@ -127,14 +191,15 @@ export class PeerView {
     if (track === undefined) track = this.#add(id);
     if (track.state === ViewState.Gone) return undefined;
     track.isOwn = true;
+    track.lookAnew();
     let value = track.find(component);
     if (value === undefined) {
-      value = new ValueTrack(component);
+      value = new ValueTrack(this.#pool, component);
       value.mask = this.#ownMask[component]!;
       value.isVisible = true;
       track.insert(value);
       // The next look finds it unlisted in any header, and makes a new one.
-      track.headerTick = NEVER;
+      track.voidHeader();
     }
     return value;
   }
@@ -142,7 +207,9 @@ export class PeerView {
   /** `up`: stops telling of an entity that the client has lost; that it is not in its world any more is not its end. */
   release(id: EntityId): void {
     const track = this.#byId.get(id);
-    if (track !== undefined) track.isReleased = true;
+    if (track === undefined) return;
+    track.isReleased = true;
+    track.lookAnew();
   }
 
   /** Whether the peer is sent nothing of this component, even of its own entities. */
@@ -153,10 +220,14 @@ export class PeerView {
   /** Looks at the candidates of this tick and at the peer's own entities; whatever else is tracked leaves the view. */
   updateDown(tick: number, candidates: InterestResult): void {
     this.#tick = tick;
-    for (let i = 0; i < candidates.count; i++) {
-      const id = this.#world.idAt(candidates.slots[i]!);
+    const { count, slots, distanceSquared } = candidates;
+    for (let i = 0; i < count; i++) {
+      const slot = slots[i]!;
+      const distance = distanceSquared[i]!;
+      if (this.#isAsBefore(slot, distance)) continue;
+      const id = this.#world.idAt(slot);
       if (id === 0) continue;
-      this.#distanceSquared[0] = candidates.distanceSquared[i]!;
+      this.#distanceSquared[0] = distance;
       this.#see(id);
     }
     this.#world.forEachOwned(this.#peer, this.#seeOwned);
@@ -180,31 +251,73 @@ export class PeerView {
   }
 
   #add(id: EntityId): EntityTrack {
-    const track = new EntityTrack(id);
-    track.at = this.tracks.length;
-    this.tracks.push(track);
+    const track = new EntityTrack(this.#pool, id);
+    const { at } = track;
+    this.#tracks[at / ENTITY_WORDS] = track;
+    if (this.count === this.records.length) this.records = grown(this.records, 2 * this.count);
+    this.records[this.count] = at;
+    this.#pool.entities[at + ENTITY_PLACE] = this.count;
+    this.count += 1;
     this.#byId.set(id, track);
+    this.#bySlot.set(entitySlot(id), at);
     this.#forgetDormant(id);
     return track;
   }
 
-  #drop(track: EntityTrack): void {
-    const last = this.tracks.pop()!;
-    if (last !== track) {
-      this.tracks[track.at] = last;
-      last.at = track.at;
+  /** Moves the record at `from` to its place among those before it, which are in order. */
+  #insert(from: number): void {
+    const { records } = this;
+    const words = this.#pool.entities;
+    const record = records[from]!;
+    const id = words[record + ENTITY_ID]! >>> 0;
+    let place = from;
+    for (; place > 0; place--) {
+      const other = records[place - 1]!;
+      if (words[other + ENTITY_ID]! >>> 0 < id) break;
+      records[place] = other;
+      words[other + ENTITY_PLACE] = place;
     }
-    this.#byId.delete(track.id);
-    if (track.state === ViewState.Gone) this.#dead -= 1;
-    this.#onDrop(track);
+    records[place] = record;
+    words[record + ENTITY_PLACE] = place;
   }
 
-  /** One look at one entity. */
+  /** Forgets a track; the caller takes it out of the list. */
+  #drop(track: EntityTrack): void {
+    this.#byId.delete(track.id);
+    this.#bySlot.delete(entitySlot(track.id), track.at);
+    this.#tracks[track.at / ENTITY_WORDS] = undefined;
+    if (track.state === ViewState.Gone) this.#dead -= 1;
+    this.#onDrop(track);
+    track.free();
+  }
+
+  /**
+   * A look at an entity of which nothing changed since the last whole look but its values, and its distance only so far that the same
+   * components are visible: most looks of most ticks. False, with nothing done, when it is another one.
+   */
+  #isAsBefore(slot: number, distanceSquared: number): boolean {
+    const at = this.#bySlot.get(slot);
+    if (at < 0) return false;
+    const words = this.#pool.entities;
+    if (words[at + ENTITY_STAMP] !== this.#world.headerStamp(slot)) return false;
+    const marks = words[at + ENTITY_MARKS]!;
+    if ((marks & (STATE_MARKS | RELEASED)) !== ViewState.Alive) return false;
+    if (words[at + ENTITY_SEEN] === this.#tick) return true;
+    if (
+      !(distanceSquared > words[at + ENTITY_ABOVE]! &&
+        distanceSquared < words[at + ENTITY_BELOW]!)
+    ) return false;
+    words[at + ENTITY_SEEN] = this.#tick;
+    words[at + ENTITY_MARKS] = (marks & ~NEARNESS_MARKS) | nearness(marks, distanceSquared);
+    return true;
+  }
+
+  /** A whole look at one entity. */
   #see(id: EntityId): void {
     const world = this.#world;
     const distanceSquared = this.#distanceSquared[0]!;
     const tick = this.#tick;
-    const slot = id & 0xfffff;
+    const slot = entitySlot(id);
     const owner = world.owner(id);
     const epoch = world.epoch(id);
     const isOwn = owner === this.#peer;
@@ -214,6 +327,8 @@ export class PeerView {
     if (track === undefined && isOwn) track = this.#add(id);
     let visibleCount = 0;
     let isTouched = false;
+    let above = -1;
+    let below = Infinity;
     for (let w = 0; w < world.wordCount; w++) {
       for (let word = world.componentWord(slot, w); word !== 0; word &= word - 1) {
         const c = w * 32 + 31 - Math.clz32(word & -word);
@@ -223,11 +338,16 @@ export class PeerView {
         const limit = value?.isVisible === true ? this.#leaveSquared[c]! : this.#enterSquared[c]!;
         const isVisible = mask !== 0 &&
           (isOwn || distanceSquared <= limit || limit === Infinity);
-        if (isVisible) visibleCount += 1;
+        if (isVisible) {
+          visibleCount += 1;
+          if (!isOwn) below = Math.min(below, this.#leaveSquared[c]!);
+        } else if (mask !== 0) {
+          above = Math.max(above, this.#enterSquared[c]!);
+        }
         if (value === undefined) {
           if (!isVisible && mask !== 0) continue;
           track ??= this.#add(id);
-          value = new ValueTrack(c);
+          value = new ValueTrack(this.#pool, c);
           value.mask = mask;
           value.isVisible = isVisible;
           track.insert(value);
@@ -241,14 +361,14 @@ export class PeerView {
           }
         }
         value.seenTick = tick;
+        value.row = world.row(id, c);
       }
     }
     if (track === undefined) return;
     track.seenTick = tick;
     track.isReleased = false;
-    track.distanceSquared = distanceSquared;
     track.isOwn = isOwn;
-    if (this.#removeUnseen(track)) isTouched = true;
+    if (track.removeUnseen(tick)) isTouched = true;
     const state = visibleCount > 0 || isOwn ? ViewState.Alive : ViewState.OutOfView;
     if (state !== track.state) {
       track.state = state;
@@ -256,12 +376,18 @@ export class PeerView {
       isTouched = true;
     }
     if (owner !== track.owner || epoch !== track.epoch) {
-      track.owner = owner;
-      track.epoch = epoch;
+      track.setOwner(owner, epoch);
       // Out of view the header says neither.
       if (state === ViewState.Alive) isTouched = true;
     }
     if (isTouched || track.headerTick === NEVER) track.touchHeader(tick);
+    const { at } = track;
+    const words = this.#pool.entities;
+    words[at + ENTITY_STAMP] = world.headerStamp(slot);
+    const marks = words[at + ENTITY_MARKS]!;
+    words[at + ENTITY_MARKS] = (marks & ~NEARNESS_MARKS) | nearness(marks, distanceSquared);
+    words[at + ENTITY_ABOVE] = above;
+    words[at + ENTITY_BELOW] = below;
   }
 
   /** `up`: the client's own host alone keeps its values back. The header says that it is there: what is not listed was taken away. */
@@ -283,53 +409,48 @@ export class PeerView {
     value.transfer = undefined;
   }
 
-  /** Takes out the components that the last look did not find: removed, or no longer to be read. */
-  #removeUnseen(track: EntityTrack): boolean {
-    const { values } = track;
-    let kept = 0;
-    for (let i = 0; i < values.length; i++) {
-      const value = values[i]!;
-      if (value.seenTick === this.#tick) {
-        values[kept] = value;
-        kept += 1;
-        continue;
-      }
-      track.keepRate(value);
-      if (value.holdsPlace) {
-        value.holdsPlace = false;
-        track.orphanPlaces += 1;
-      }
-    }
-    const isTouched = kept < values.length;
-    values.length = kept;
-    return isTouched;
-  }
-
   /** Tracks that no look found: their entities ended or left the view. */
   #sweepTracks(): void {
-    for (let i = this.tracks.length - 1; i >= 0; i--) {
-      const track = this.tracks[i]!;
-      if (track.state !== ViewState.Gone) {
-        if (!this.#world.isAlive(track.id) && !track.isReleased) {
-          track.state = ViewState.Gone;
-          this.#dead += 1;
-          track.touchHeader(this.#tick);
-        } else if (track.seenTick !== this.#tick && track.state === ViewState.Alive) {
-          this.#leave(track);
-        }
-      }
-      if (track.state === ViewState.Alive) continue;
-      if (!track.wasSent) {
-        this.#drop(track);
-      } else if (track.isHeaderAcked) {
-        if (track.state === ViewState.Gone) {
-          this.#drop(track);
-        } else if (this.#tick >= track.outTick + this.#historyTicks) {
-          this.#drop(track);
-          if (this.#direction === "down") this.#addDormant(track.id);
-        }
+    this.order();
+    const { records, count } = this;
+    let kept = 0;
+    for (let i = 0; i < count; i++) {
+      const at = records[i]!;
+      const words = this.#pool.entities;
+      const isSeen = words[at + ENTITY_SEEN] === this.#tick &&
+        (words[at + ENTITY_MARKS]! & STATE_MARKS) === ViewState.Alive;
+      if (!isSeen && this.#sweep(this.trackAt(at))) continue;
+      records[kept] = at;
+      words[at + ENTITY_PLACE] = kept;
+      kept += 1;
+    }
+    this.count = kept;
+    this.#ordered = kept;
+  }
+
+  /** Looks after one track; true when it was dropped. */
+  #sweep(track: EntityTrack): boolean {
+    if (track.state !== ViewState.Gone) {
+      if (!this.#world.isAlive(track.id) && !track.isReleased) {
+        track.state = ViewState.Gone;
+        this.#dead += 1;
+        track.touchHeader(this.#tick);
+      } else if (track.seenTick !== this.#tick && track.state === ViewState.Alive) {
+        this.#leave(track);
       }
     }
+    if (track.state === ViewState.Alive) return false;
+    if (track.wasSent) {
+      if (!track.isHeaderAcked) return false;
+      if (track.state !== ViewState.Gone) {
+        if (this.#tick < track.outTick + this.#historyTicks) return false;
+        this.#drop(track);
+        if (this.#direction === "down") this.#addDormant(track.id);
+        return true;
+      }
+    }
+    this.#drop(track);
+    return true;
   }
 
   #leave(track: EntityTrack): void {
@@ -373,4 +494,10 @@ export class PeerView {
       track.touchHeader(this.#tick);
     }
   }
+}
+
+/** The marks of how much a tick of waiting counts. */
+function nearness(marks: number, distanceSquared: number): number {
+  if ((marks & OWN) !== 0 || distanceSquared < NEAR_SQUARED) return 2 << NEARNESS_SHIFT;
+  return distanceSquared < MIDDLE_SQUARED ? 1 << NEARNESS_SHIFT : 0;
 }

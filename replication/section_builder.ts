@@ -2,6 +2,7 @@
 // their ids. It counts bits and knows the layout; what deserves to be sent is the sender's decision.
 
 import { Writer } from "../protocol/writer.ts";
+import { grown, grownCapacity } from "./grow.ts";
 import { bitsFor, foldSigned, gammaBits, writeGamma, writeShort } from "./gamma.ts";
 import {
   BEFORE_BITS,
@@ -11,6 +12,7 @@ import {
   type SectionWidths,
   STATE_BITS,
 } from "./section_layout.ts";
+import { ENTITY_ID, ENTITY_OWNER, ENTITY_PLACE, type TrackPool } from "./track_pool.ts";
 import { type EntityTrack, NEVER, ViewState } from "./tracks.ts";
 import type { LinkDirection } from "./link_rights.ts";
 
@@ -21,62 +23,84 @@ const PARTED_RUN_BITS = 1 + 1 + 15 + 1 + 1 + 1 + 1;
 /** Largest distance between two ids of one run. */
 const MAX_RUN_GAP = 1_023;
 
-/** One entity of the section. */
-interface Pick {
-  track: EntityTrack;
-  hasHeader: boolean;
-  firstItem: number;
-  itemCount: number;
-}
+// Columns of an entity of the section.
+/** 1: its header goes along; its track stands in `#headers`. */
+const HAS_HEADER = 0;
+const FIRST_ITEM = 1;
+const ITEM_COUNT = 2;
+/** Place of its track in the sender's list. */
+const PLACE = 3;
+/** Its record, and its id. */
+const ENTITY = 4;
+const ID = 5;
+const PICK_COLUMNS = 6;
 
-/** One value or piece; its bits stand in the scratch writer. */
-interface Item {
-  component: number;
-  /** Link version. */
-  tick: number;
-  /** Start of the version's tick less the sample time, 1/64 ticks; 0 where the contents tell it. */
-  timeOffset: number;
-  code: ReferenceCode;
-  /** Age of the reference in ticks. */
-  age: number;
-  /** Unit of time between the versions named before the reference, and which they are; `before` 0: none. */
-  unit: number;
-  before: number;
-  /** Bits in the scratch writer. */
-  start: number;
-  bits: number;
-  /** Pieces: number of the piece and its width; bytes of the whole. */
-  piece: number;
-  pieceBits: number;
-  totalBytes: number;
-  bytes: Uint8Array | undefined;
-}
+// Columns of a value or piece. The first ones are its name: those of one run have the same.
+const COMPONENT = 0;
+/** Ticks from its version to the datagram's. */
+const VERSION_AGE = 1;
+/** Start of the version's tick less the sample time, 1/64 ticks; 0 where the contents tell it. */
+const TIME_OFFSET = 2;
+/** A {@linkcode ReferenceCode}. */
+const CODE = 3;
+/** Age of the reference in ticks. */
+const AGE = 4;
+/** Unit of time between the versions named before the reference, and which they are; `before` 0: none. */
+const UNIT = 5;
+const BEFORE = 6;
+const NAME_COLUMNS = 7;
+/** Where the bits stand: 0 in the scratch writer, 1 in what links share; from which on, and how many. */
+const IS_SHARED = 7;
+const START = 8;
+const BITS = 9;
+/** Pieces: number of the piece and its width, bytes of the whole; the bytes stand in `#pieces`. */
+const PIECE = 10;
+const PIECE_BITS = 11;
+const TOTAL_BYTES = 12;
+/** Most bits that its name takes. */
+const OVERHEAD = 13;
+const ITEM_COLUMNS = 14;
+const FIRST_CAPACITY = 16;
 
-/** Which versions a value was coded against. */
-export interface ReferenceNames {
+/** A coded value: which versions it was coded against, and where its bits stand. */
+export interface CodedValue {
   /** Tick of the reference, {@linkcode NEVER} for an absolute value. */
   readonly baseTick: number;
   /** Ticks between the versions named before the reference. */
   readonly unit: number;
   /** Those named, bit `i` for the one `i + 1` units before; 0: none. */
   readonly before: number;
+  /** Start of the version's tick less the sample time, 1/64 ticks. */
+  readonly offset: number;
+  /** The builder's scratch writer, or one that keeps its bits for the rest of the tick: the same for all values. */
+  readonly source: Writer;
+  /** Bit in the source at which it begins, and how many. */
+  readonly start: number;
+  readonly bits: number;
 }
 
 /** One section at a time: `begin`, then entities with their items, then `write`. */
 export class SectionBuilder {
   /** Where values are encoded before their item is added. */
   readonly scratch: Writer = new Writer(2_048);
+  readonly #pool: TrackPool;
   readonly #widths: SectionWidths;
   readonly #direction: LinkDirection;
-  readonly #picks: Pick[] = [];
+  #picks = new Int32Array(FIRST_CAPACITY * PICK_COLUMNS);
+  readonly #headers: EntityTrack[] = [];
   #pickCount = 0;
-  readonly #items: Item[] = [];
+  #items = new Int32Array(FIRST_CAPACITY * ITEM_COLUMNS);
+  #pieces: (Uint8Array | undefined)[] = [];
   #itemCount = 0;
   #entryCount = 0;
-  #order: Pick[] = [];
+  #shared: Writer | undefined;
+  // Picks in the order of their entities: by place in the sender's list its pick, and a bit for each that has one.
+  #pickAt = new Int32Array(32);
+  #marks = new Int32Array(1);
+  #order = new Int32Array(FIRST_CAPACITY);
   // The entity begun last, until it is kept.
-  #openTrack: EntityTrack | undefined;
-  #openHeader = false;
+  #openEntity = 0;
+  #openHeader: EntityTrack | undefined;
   #openItem = 0;
   #openScratch = 0;
   #openBits = 0;
@@ -93,7 +117,8 @@ export class SectionBuilder {
   #previousBefore = 0;
 
   /** A builder for one link. */
-  constructor(widths: SectionWidths, direction: LinkDirection) {
+  constructor(pool: TrackPool, widths: SectionWidths, direction: LinkDirection) {
+    this.#pool = pool;
     this.#widths = widths;
     this.#direction = direction;
   }
@@ -116,6 +141,9 @@ export class SectionBuilder {
   /** Begins a section in a datagram of `tick`. */
   begin(tick: number): void {
     this.#tick = tick;
+    for (let i = 0; i < this.#pickCount; i++) {
+      this.#marks[this.#picks[i * PICK_COLUMNS + PLACE]! >>> 5] = 0;
+    }
     this.#pickCount = 0;
     this.#itemCount = 0;
     this.#entryCount = 0;
@@ -125,14 +153,15 @@ export class SectionBuilder {
     this.scratch.clear();
   }
 
-  /** Opens an entity. */
-  open(track: EntityTrack, hasHeader: boolean): void {
-    this.#openTrack = track;
-    this.#openHeader = hasHeader;
+  /** Opens the entity with the record `at`, with the header that `header` says. */
+  open(at: number, header: EntityTrack | undefined): void {
+    this.#openEntity = at;
+    this.#openHeader = header;
     this.#openItem = this.#itemCount;
     this.#openScratch = this.scratch.bitLength;
-    const parting = track.id < this.#lastId ? this.#partingBits : 0;
-    this.#openBits = ENTITY_BITS + parting + (hasHeader ? this.#headerBits(track) : 0);
+    const isBetween = this.#pool.entities[at + ENTITY_ID]! < this.#lastId;
+    this.#openBits = ENTITY_BITS + (isBetween ? this.#partingBits : 0) +
+      (header === undefined ? 0 : this.#headerBits(header));
   }
 
   /** Bits that the open entity takes at most. */
@@ -142,37 +171,35 @@ export class SectionBuilder {
 
   /** Entries of the open entity. */
   get openEntries(): number {
-    return this.#itemCount - this.#openItem + (this.#openHeader ? 1 : 0);
+    return this.#itemCount - this.#openItem + (this.#openHeader === undefined ? 0 : 1);
   }
 
   /**
-   * Adds to the open entity a value whose bits stand in `scratch` from bit `start` on. Components come in ascending order.
+   * Adds a value to the open entity. Components come in ascending order.
    *
-   * @param offset Start of the version's tick less the sample time, 1/64 ticks.
-   * @param references What it was coded against.
+   * @param versionTick Tick of its link version.
    * @returns The bits it takes at most.
    */
-  addValue(
-    component: number,
-    tick: number,
-    offset: number,
-    references: ReferenceNames,
-    start: number,
-  ): number {
-    const { baseTick } = references;
-    const isForetold = baseTick !== NEVER && references.before !== 0;
-    const item = this.#nextItem(component, tick, isForetold ? 0 : offset);
-    item.start = start;
-    item.bits = this.scratch.bitLength - start;
+  addValue(component: number, versionTick: number, value: CodedValue): number {
+    const { baseTick, before } = value;
+    const isForetold = baseTick !== NEVER && before !== 0;
+    const at = this.#nextItem(component, versionTick, isForetold ? 0 : value.offset);
+    const items = this.#items;
     if (baseTick === NEVER) {
-      item.code = ReferenceCode.None;
+      items[at + CODE] = ReferenceCode.None;
     } else {
-      item.age = this.#tick - baseTick;
-      item.code = item.age > this.#widths.historyTicks ? ReferenceCode.Old : ReferenceCode.Age;
-      item.before = references.before;
-      item.unit = references.before === 0 ? 0 : references.unit;
+      const age = this.#tick - baseTick;
+      items[at + AGE] = age;
+      items[at + CODE] = age > this.#widths.historyTicks ? ReferenceCode.Old : ReferenceCode.Age;
+      items[at + BEFORE] = before;
+      items[at + UNIT] = before === 0 ? 0 : value.unit;
     }
-    const bits = this.#overheadBits(item) + item.bits;
+    const isShared = value.source !== this.scratch;
+    if (isShared) this.#shared = value.source;
+    items[at + IS_SHARED] = isShared ? 1 : 0;
+    items[at + START] = value.start;
+    items[at + BITS] = value.bits;
+    const bits = this.#overheadBits(at) + value.bits;
     this.#openBits += bits;
     return bits;
   }
@@ -187,13 +214,14 @@ export class SectionBuilder {
     totalBytes: number,
     bytes: Uint8Array,
   ): number {
-    const item = this.#nextItem(component, tick, offset);
-    item.code = ReferenceCode.Piece;
-    item.piece = piece;
-    item.pieceBits = pieceBits;
-    item.totalBytes = totalBytes;
-    item.bytes = bytes;
-    const bits = this.#overheadBits(item) + varintBits(totalBytes) + pieceBits + 8 * bytes.length;
+    const at = this.#nextItem(component, tick, offset);
+    const items = this.#items;
+    items[at + CODE] = ReferenceCode.Piece;
+    items[at + PIECE] = piece;
+    items[at + PIECE_BITS] = pieceBits;
+    items[at + TOTAL_BYTES] = totalBytes;
+    this.#pieces[this.#itemCount - 1] = bytes;
+    const bits = this.#overheadBits(at) + varintBits(totalBytes) + pieceBits + 8 * bytes.length;
     this.#openBits += bits;
     return bits;
   }
@@ -204,188 +232,240 @@ export class SectionBuilder {
     this.#openBits -= bits;
   }
 
-  /** Takes back the open entity. */
+  /** Takes back the open entity: nothing was added to it, then. */
   drop(): void {
     this.#itemCount = this.#openItem;
     this.scratch.truncate(this.#openScratch);
   }
 
-  /** Keeps the open entity. */
+  /** Keeps the open entity. Its place in the sender's list, which is in the order of ids, stays until the section is written. */
   keep(): void {
-    let pick = this.#picks[this.#pickCount];
-    if (pick === undefined) {
-      pick = { track: this.#openTrack!, hasHeader: false, firstItem: 0, itemCount: 0 };
-      this.#picks.push(pick);
+    const pick = this.#pickCount;
+    if (pick * PICK_COLUMNS === this.#picks.length) {
+      this.#picks = grown(this.#picks, this.#picks.length * 2);
+      this.#order = grown(this.#order, this.#order.length * 2);
     }
-    pick.track = this.#openTrack!;
-    this.#lastId = Math.max(this.#lastId, pick.track.id);
-    pick.hasHeader = this.#openHeader;
-    pick.firstItem = this.#openItem;
-    pick.itemCount = this.#itemCount - this.#openItem;
+    const at = pick * PICK_COLUMNS;
+    const picks = this.#picks;
+    const words = this.#pool.entities;
+    const place = words[this.#openEntity + ENTITY_PLACE]!;
+    const header = this.#openHeader;
+    picks[at + HAS_HEADER] = header === undefined ? 0 : 1;
+    if (header !== undefined) this.#headers[pick] = header;
+    picks[at + FIRST_ITEM] = this.#openItem;
+    picks[at + ITEM_COUNT] = this.#itemCount - this.#openItem;
+    picks[at + PLACE] = place;
+    picks[at + ENTITY] = this.#openEntity;
+    const id = words[this.#openEntity + ENTITY_ID]!;
+    picks[at + ID] = id;
+    if (id > this.#lastId) this.#lastId = id;
     this.#pickCount += 1;
     this.#entryCount += this.openEntries;
+    if (place >= this.#pickAt.length) {
+      const capacity = grownCapacity(Math.max(this.#pickAt.length, 32), place + 1, Infinity);
+      this.#pickAt = grown(this.#pickAt, capacity);
+      this.#marks = grown(this.#marks, capacity >>> 5);
+    }
+    this.#pickAt[place] = pick;
+    const word = place >>> 5;
+    this.#marks[word] = this.#marks[word]! | (1 << (place & 31));
   }
 
   /** Writes the section. May be called again after more entities were kept, over a writer truncated to where it began. */
   write(writer: Writer, grantEpoch: number): void {
     writer.bits(grantEpoch, GRANT_EPOCH_BITS);
+    this.#sort();
     const order = this.#order;
-    order.length = 0;
-    for (let i = 0; i < this.#pickCount; i++) order.push(this.#picks[i]!);
-    order.sort(byId);
+    const count = this.#pickCount;
     let previousId = 0;
     this.#previousOffset = 0;
     this.#previousAge = 0;
     this.#previousUnit = 0;
     this.#previousBefore = 0;
-    for (let i = 0; i < order.length;) {
-      const { track, hasHeader, firstItem, itemCount } = order[i]!;
+    for (let i = 0; i < count;) {
       writer.bits(1, 1);
       const end = this.#direction === "down" ? this.#runEnd(i) : i + 1;
       if (this.#direction === "down") writer.bool(end > i + 1);
-      writeGamma(writer, track.id - previousId);
-      previousId = order[end - 1]!.track.id;
-      if (end > i + 1) {
-        this.#writeRun(writer, i, end);
-        i = end;
-        continue;
-      }
+      writeGamma(writer, this.#idOf(order[i]!) - previousId);
+      previousId = this.#idOf(order[end - 1]!);
+      if (end > i + 1) this.#writeRun(writer, i, end);
+      else this.#writeEntity(writer, order[i]!);
       i = end;
-      writer.bool(hasHeader);
-      if (hasHeader) {
-        this.#writeHeader(writer, track);
-        if (track.state !== ViewState.Alive) continue;
-      } else if (this.#direction === "up") {
-        writer.bits(track.epoch, 8);
-      }
-      for (let k = firstItem; k < firstItem + itemCount; k++) {
-        const item = this.#items[k]!;
-        writer.bits(1, 1);
-        this.#writeName(writer, item);
-        this.#writeContents(writer, item);
-      }
-      writer.bits(0, 1);
     }
     writer.bits(0, 1);
-    // What was written was measured, not bounded: an entity that comes between may part a run, and what follows it then names itself anew.
-    const lengths = 2 * bitsFor(order.length);
-    this.#partingBits = PARTED_RUN_BITS + this.#longestName + lengths;
+    // What was written was measured, not bounded: an entity that comes between may part a run, whose second half names itself anew, and what
+    // was said like the value before, behind it or later, is said in full.
+    this.#partingBits = PARTED_RUN_BITS + 2 * this.#longestName + 2 * bitsFor(count);
+  }
+
+  #idOf(pick: number): number {
+    return this.#picks[pick * PICK_COLUMNS + ID]! >>> 0;
+  }
+
+  /** Puts the picks in the order of their ids. */
+  #sort(): void {
+    const marks = this.#marks;
+    let count = 0;
+    for (let word = 0; count < this.#pickCount; word++) {
+      for (let rest = marks[word]!; rest !== 0; rest &= rest - 1) {
+        const at = (word << 5) + 31 - Math.clz32(rest & -rest);
+        this.#order[count] = this.#pickAt[at]!;
+        count += 1;
+      }
+    }
+  }
+
+  #writeEntity(writer: Writer, pick: number): void {
+    const at = pick * PICK_COLUMNS;
+    const hasHeader = this.#picks[at + HAS_HEADER] === 1;
+    writer.bool(hasHeader);
+    if (hasHeader) {
+      const header = this.#headers[pick]!;
+      this.#writeHeader(writer, header);
+      if (header.state !== ViewState.Alive) return;
+    } else if (this.#direction === "up") {
+      const owner = this.#pool.entities[this.#picks[at + ENTITY]! + ENTITY_OWNER]!;
+      writer.bits((owner >>> 16) & 0xff, 8);
+    }
+    const first = this.#picks[at + FIRST_ITEM]!;
+    const end = first + this.#picks[at + ITEM_COUNT]!;
+    for (let item = first; item < end; item++) {
+      writer.bits(1, 1);
+      this.#writeName(writer, item * ITEM_COLUMNS);
+      this.#writeContents(writer, item);
+    }
+    writer.bits(0, 1);
   }
 
   /** End of the run of entities that begins at place `from` of the order: one value each, named alike. */
   #runEnd(from: number): number {
     const order = this.#order;
-    const pick = order[from]!;
-    if (pick.hasHeader || pick.itemCount !== 1) return from + 1;
-    const item = this.#items[pick.firstItem]!;
-    if (item.code === ReferenceCode.Piece) return from + 1;
+    const picks = this.#picks;
+    const items = this.#items;
+    const pick = order[from]! * PICK_COLUMNS;
+    if (picks[pick + HAS_HEADER] === 1 || picks[pick + ITEM_COUNT] !== 1) return from + 1;
+    const item = picks[pick + FIRST_ITEM]! * ITEM_COLUMNS;
+    if (items[item + CODE] === ReferenceCode.Piece) return from + 1;
     let end = from + 1;
-    for (; end < order.length; end++) {
-      const next = order[end]!;
-      if (next.hasHeader || next.itemCount !== 1) break;
-      if (next.track.id - order[end - 1]!.track.id > MAX_RUN_GAP) break;
-      const other = this.#items[next.firstItem]!;
-      if (
-        other.component !== item.component || other.tick !== item.tick ||
-        other.timeOffset !== item.timeOffset || other.code !== item.code ||
-        other.age !== item.age || other.unit !== item.unit || other.before !== item.before
-      ) break;
+    let previousId = this.#idOf(order[from]!);
+    for (; end < this.#pickCount; end++) {
+      const next = order[end]! * PICK_COLUMNS;
+      if (picks[next + HAS_HEADER] === 1 || picks[next + ITEM_COUNT] !== 1) break;
+      const id = this.#idOf(order[end]!);
+      if (id - previousId > MAX_RUN_GAP) break;
+      previousId = id;
+      const other = picks[next + FIRST_ITEM]! * ITEM_COLUMNS;
+      let i = 0;
+      while (i < NAME_COLUMNS && items[other + i] === items[item + i]) i += 1;
+      if (i < NAME_COLUMNS) break;
     }
     return end;
   }
 
   #writeRun(writer: Writer, from: number, end: number): void {
     const order = this.#order;
-    const items = this.#items;
-    this.#writeName(writer, items[order[from]!.firstItem]!);
+    const picks = this.#picks;
+    this.#writeName(writer, picks[order[from]! * PICK_COLUMNS + FIRST_ITEM]! * ITEM_COLUMNS);
     for (let i = from; i < end;) {
+      let id = this.#idOf(order[i]!);
       let last = i;
-      while (last + 1 < end && order[last + 1]!.track.id === order[last]!.track.id + 1) last += 1;
+      let gap = 1;
+      while (last + 1 < end) {
+        const next = this.#idOf(order[last + 1]!);
+        gap = next - id;
+        if (gap !== 1) break;
+        id = next;
+        last += 1;
+      }
       writeShort(writer, last + 1 - i);
-      writeShort(writer, last + 1 < end ? order[last + 1]!.track.id - order[last]!.track.id : 1);
+      writeShort(writer, last + 1 < end ? gap : 1);
       i = last + 1;
     }
-    for (let i = from; i < end; i++) this.#writeContents(writer, items[order[i]!.firstItem]!);
-  }
-
-  /** Component, version, reference and, where the contents do not tell it, sample time. */
-  #writeName(writer: Writer, item: Item): void {
-    writer.bits(item.component, this.#widths.component);
-    this.#writeVersion(writer, item.tick);
-    this.#writeReference(writer, item);
-    if (item.before !== 0) return;
-    writer.bool(item.timeOffset !== this.#previousOffset);
-    if (item.timeOffset !== this.#previousOffset) {
-      writeGamma(writer, foldSigned(item.timeOffset) + 1);
-      this.#previousOffset = item.timeOffset;
+    for (let i = from; i < end; i++) {
+      this.#writeContents(writer, picks[order[i]! * PICK_COLUMNS + FIRST_ITEM]!);
     }
   }
 
-  #writeReference(writer: Writer, item: Item): void {
-    const isSame = item.code === ReferenceCode.Age && item.age === this.#previousAge &&
-      item.unit === this.#previousUnit && item.before === this.#previousBefore;
+  /** Component, version, reference and, where the contents do not tell it, sample time of the item at `at`. */
+  #writeName(writer: Writer, at: number): void {
+    const items = this.#items;
+    writer.bits(items[at + COMPONENT]!, this.#widths.component);
+    this.#writeVersion(writer, items[at + VERSION_AGE]!);
+    this.#writeReference(writer, at);
+    if (items[at + BEFORE] !== 0) return;
+    const timeOffset = items[at + TIME_OFFSET]!;
+    writer.bool(timeOffset !== this.#previousOffset);
+    if (timeOffset !== this.#previousOffset) {
+      writeGamma(writer, foldSigned(timeOffset) + 1);
+      this.#previousOffset = timeOffset;
+    }
+  }
+
+  #writeReference(writer: Writer, at: number): void {
+    const items = this.#items;
+    const code = items[at + CODE]!;
+    const age = items[at + AGE]!;
+    const unit = items[at + UNIT]!;
+    const before = items[at + BEFORE]!;
+    const isSame = code === ReferenceCode.Age && age === this.#previousAge &&
+      unit === this.#previousUnit && before === this.#previousBefore;
     writer.bool(!isSame);
     if (isSame) return;
-    writer.bits(item.code, REFERENCE_CODE_BITS);
-    if (item.code !== ReferenceCode.Age) return;
-    writer.bits(item.age, this.#widths.age);
-    writer.bool(item.before !== 0);
-    if (item.before !== 0) {
-      writeShort(writer, item.unit);
-      writer.bits(item.before, BEFORE_BITS);
+    writer.bits(code, REFERENCE_CODE_BITS);
+    if (code !== ReferenceCode.Age) return;
+    writer.bits(age, this.#widths.age);
+    writer.bool(before !== 0);
+    if (before !== 0) {
+      writeShort(writer, unit);
+      writer.bits(before, BEFORE_BITS);
     }
-    this.#previousAge = item.age;
-    this.#previousUnit = item.unit;
-    this.#previousBefore = item.before;
+    this.#previousAge = age;
+    this.#previousUnit = unit;
+    this.#previousBefore = before;
   }
 
-  #writeContents(writer: Writer, item: Item): void {
-    if (item.code === ReferenceCode.Piece) {
-      writer.varint(item.totalBytes);
-      writer.bits(item.piece, item.pieceBits);
-      writer.bytes(item.bytes!);
+  #writeContents(writer: Writer, item: number): void {
+    const items = this.#items;
+    const at = item * ITEM_COLUMNS;
+    if (items[at + CODE] === ReferenceCode.Piece) {
+      writer.varint(items[at + TOTAL_BYTES]!);
+      writer.bits(items[at + PIECE]!, items[at + PIECE_BITS]!);
+      writer.bytes(this.#pieces[item]!);
     } else {
-      writer.copyBits(this.scratch.view(), item.start, item.bits);
+      const source = items[at + IS_SHARED] === 1 ? this.#shared! : this.scratch;
+      writer.copyFrom(source, items[at + START]!, items[at + BITS]!);
     }
   }
 
-  #nextItem(component: number, tick: number, timeOffset: number): Item {
-    let item = this.#items[this.#itemCount];
-    if (item === undefined) {
-      item = {
-        component: 0,
-        tick: 0,
-        timeOffset: 0,
-        code: ReferenceCode.None,
-        age: 0,
-        unit: 0,
-        before: 0,
-        start: 0,
-        bits: 0,
-        piece: 0,
-        pieceBits: 0,
-        totalBytes: 0,
-        bytes: undefined,
-      };
-      this.#items.push(item);
-    }
+  #nextItem(component: number, tick: number, offset: number): number {
+    const at = this.#itemCount * ITEM_COLUMNS;
+    if (at === this.#items.length) this.#items = grown(this.#items, at * 2);
+    const items = this.#items;
     this.#itemCount += 1;
-    item.component = component;
-    item.tick = tick;
-    item.timeOffset = timeOffset;
-    item.age = 0;
-    item.unit = 0;
-    item.before = 0;
-    item.bytes = undefined;
-    return item;
+    items[at + COMPONENT] = component;
+    items[at + VERSION_AGE] = this.#tick - tick;
+    items[at + TIME_OFFSET] = offset;
+    items[at + AGE] = 0;
+    items[at + UNIT] = 0;
+    items[at + BEFORE] = 0;
+    return at;
   }
 
-  #overheadBits(item: Item): number {
-    const age = this.#tick - item.tick;
+  #overheadBits(at: number): number {
+    const items = this.#items;
+    // Most values of a section are named alike.
+    let i = 0;
+    while (at > 0 && i < NAME_COLUMNS && items[at + i] === items[at - ITEM_COLUMNS + i]) i += 1;
+    if (i === NAME_COLUMNS) {
+      items[at + OVERHEAD] = items[at - ITEM_COLUMNS + OVERHEAD]!;
+      return items[at + OVERHEAD]!;
+    }
+    const age = items[at + VERSION_AGE]!;
     const bits = 1 + this.#widths.component + 1 + (age > 0 ? gammaBits(age) : 0) +
-      1 + gammaBits(foldSigned(item.timeOffset) + 1) +
+      1 + gammaBits(foldSigned(items[at + TIME_OFFSET]!) + 1) +
       1 + REFERENCE_CODE_BITS + this.#widths.age + 1 +
-      (item.before === 0 ? 0 : 2 * bitsFor(item.unit) + BEFORE_BITS);
+      (items[at + BEFORE] === 0 ? 0 : 2 * bitsFor(items[at + UNIT]!) + BEFORE_BITS);
+    items[at + OVERHEAD] = bits;
     this.#longestName = Math.max(this.#longestName, bits);
     return bits;
   }
@@ -408,15 +488,10 @@ export class SectionBuilder {
     writer.bits(0, 1);
   }
 
-  #writeVersion(writer: Writer, tick: number): void {
-    const age = this.#tick - tick;
+  #writeVersion(writer: Writer, age: number): void {
     writer.bool(age !== 0);
     if (age !== 0) writeGamma(writer, age);
   }
-}
-
-function byId(a: Pick, b: Pick): number {
-  return a.track.id - b.track.id;
 }
 
 function varintBits(value: number): number {

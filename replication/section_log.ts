@@ -2,25 +2,49 @@
 // judges nor changes a track.
 
 import { ACK_BLOCK_SPAN, MAX_LOGGED_ENTRIES, SENT_LOG_ENTRIES } from "../protocol/limits.ts";
-import type { EntityTrack, ValueTrack } from "./tracks.ts";
+import { grown } from "./grow.ts";
+import {
+  ENTITY_USE,
+  LINK_NULLED,
+  LINK_OFFSET,
+  LINK_WORLD_TICK,
+  type TrackPool,
+  VALUE_USE,
+  VERSION_COUNT,
+} from "./track_pool.ts";
 
 const FIRST_CAPACITY = 256;
 
-/** Bytes of one entry: two references, three doubles, three integers. */
-export const LOGGED_ENTRY_BYTES = 2 * 8 + 3 * 8 + 3 * 4;
+// Words of an entry.
+/** Record of the entity, and its use. */
+const ENTITY = 0;
+const ENTITY_USED = 1;
+/** Record of the component, -1 for the entity's header, and its use. */
+const VALUE = 2;
+const VALUE_USED = 3;
+const TICK = 4;
+const WORLD_TICK = 5;
+const NULLED = 6;
+const COUNT = 7;
+const PIECE = 8;
+const OFFSET = 9;
+const WORDS = 10;
+/** Bytes of one entry. */
+export const LOGGED_ENTRY_BYTES: number = WORDS * 4;
 
 /** An entry of a datagram, as {@linkcode SectionLog.forEach} gives it; one object, reused. */
 export interface LoggedEntry {
-  entity: EntityTrack;
-  /** The component; `undefined` for the entity's header. */
-  value: ValueTrack | undefined;
+  /** Record of the entity. */
+  entity: number;
+  /** Record of the component; -1 for the entity's header. */
+  value: number;
   /** Header version or link version. */
   tick: number;
   worldTick: number;
   nulled: number;
-  /** `ValueTrack.versionCount` when the version was made. */
+  /** Versions sent when this one was made. */
   count: number;
-  /** `ValueTrack.linkOffset` of the version. */
+  /** Sub-ticks from the version's sample time to the start of its tick. */
   offset: number;
   /** Number of the piece, -1 for a whole value. */
   piece: number;
@@ -33,6 +57,8 @@ export interface LoggedEntry {
  * `MAX_LOGGED_ENTRIES` entries the oldest datagrams are forgotten. What such a one carried counts as not acknowledged, and goes again.
  */
 export class SectionLog {
+  /** The records that its entries name. */
+  readonly pool: TrackPool;
   // Datagrams, by sequence number.
   readonly #sequence = new Float64Array(SENT_LOG_ENTRIES).fill(-1);
   readonly #sentTick = new Float64Array(SENT_LOG_ENTRIES);
@@ -45,17 +71,25 @@ export class SectionLog {
   #oldest = 0;
   // Entries, a ring of a power of two; positions count on and on.
   #capacity = FIRST_CAPACITY;
-  #entity: (EntityTrack | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
-  #value: (ValueTrack | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
-  #tick = new Float64Array(FIRST_CAPACITY);
-  #worldTick = new Float64Array(FIRST_CAPACITY);
-  #nulled = new Int32Array(FIRST_CAPACITY);
-  #versionCount = new Float64Array(FIRST_CAPACITY);
-  #offset = new Int32Array(FIRST_CAPACITY);
-  #piece = new Int32Array(FIRST_CAPACITY);
+  #words = new Int32Array(FIRST_CAPACITY * WORDS);
   #head = 0;
   #tail = 0;
-  readonly #entry = {} as LoggedEntry;
+  readonly #entry: LoggedEntry = {
+    entity: 0,
+    value: 0,
+    tick: 0,
+    worldTick: 0,
+    nulled: 0,
+    count: 0,
+    offset: 0,
+    piece: 0,
+    sentTick: 0,
+  };
+
+  /** A log of entries that name records of `pool`. */
+  constructor(pool: TrackPool) {
+    this.pool = pool;
+  }
 
   /** Bytes that it takes. */
   get heldBytes(): number {
@@ -74,49 +108,60 @@ export class SectionLog {
     this.#isLost[at] = 0;
   }
 
-  /** Adds an entry to the datagram begun last. */
-  add(
-    entity: EntityTrack,
-    value: ValueTrack | undefined,
-    tick: number,
-    piece: number,
-  ): void {
+  /** Adds an entry to the datagram begun last: the header of an entity, or with `value` 0 or above a component. */
+  add(entity: number, value: number, tick: number, piece: number): void {
     if (this.#head - this.#tail === this.#capacity) {
       if (this.#capacity < MAX_LOGGED_ENTRIES) this.#grow();
       else this.#forgetOldest();
     }
-    const at = this.#head & (this.#capacity - 1);
-    this.#entity[at] = entity;
-    this.#value[at] = value;
-    this.#tick[at] = tick;
-    this.#worldTick[at] = value?.linkWorldTick ?? 0;
-    this.#nulled[at] = value?.linkNulled ?? 0;
-    this.#versionCount[at] = value?.versionCount ?? 0;
-    this.#offset[at] = value?.linkOffset ?? 0;
-    this.#piece[at] = piece;
+    const at = (this.#head & (this.#capacity - 1)) * WORDS;
+    const words = this.#words;
+    words[at + ENTITY] = entity;
+    words[at + ENTITY_USED] = this.pool.entities[entity + ENTITY_USE]!;
+    words[at + VALUE] = value;
+    if (value >= 0) {
+      const { values } = this.pool;
+      words[at + VALUE_USED] = values[value + VALUE_USE]!;
+      words[at + WORLD_TICK] = values[value + LINK_WORLD_TICK]!;
+      words[at + NULLED] = values[value + LINK_NULLED]!;
+      words[at + COUNT] = values[value + VERSION_COUNT]!;
+      words[at + OFFSET] = values[value + LINK_OFFSET]!;
+    }
+    words[at + TICK] = tick;
+    words[at + PIECE] = piece;
     this.#head += 1;
     const datagram = this.#newest % SENT_LOG_ENTRIES;
     this.#count[datagram] = this.#count[datagram]! + 1;
   }
 
-  /** Calls `fn` with each entry of a datagram; with none where it carried no state or is too old. */
+  /**
+   * Calls `fn` with each entry of a datagram that names what is still tracked; with none where it carried no state or is too old.
+   */
   forEach(sequence: number, fn: (entry: LoggedEntry, sequence: number) => void): void {
     const datagram = sequence % SENT_LOG_ENTRIES;
     if (sequence < 0 || this.#sequence[datagram] !== sequence) return;
+    const { entities, values } = this.pool;
+    const words = this.#words;
     const entry = this.#entry;
     entry.sentTick = this.#sentTick[datagram]!;
     const start = this.#start[datagram]!;
     const end = start + this.#count[datagram]!;
     for (let position = start; position < end; position++) {
-      const at = position & (this.#capacity - 1);
-      entry.entity = this.#entity[at]!;
-      entry.value = this.#value[at];
-      entry.tick = this.#tick[at]!;
-      entry.worldTick = this.#worldTick[at]!;
-      entry.nulled = this.#nulled[at]!;
-      entry.count = this.#versionCount[at]!;
-      entry.offset = this.#offset[at]!;
-      entry.piece = this.#piece[at]!;
+      const at = (position & (this.#capacity - 1)) * WORDS;
+      const entity = words[at + ENTITY]!;
+      const value = words[at + VALUE]!;
+      if (value < 0) {
+        if (entities[entity + ENTITY_USE] !== words[at + ENTITY_USED]) continue;
+      } else if (values[value + VALUE_USE] !== words[at + VALUE_USED]) continue;
+      entry.entity = entity;
+      entry.value = value;
+      // Ticks go up to 2^32.
+      entry.tick = words[at + TICK]! >>> 0;
+      entry.worldTick = words[at + WORLD_TICK]! >>> 0;
+      entry.nulled = words[at + NULLED]!;
+      entry.count = words[at + COUNT]!;
+      entry.offset = words[at + OFFSET]!;
+      entry.piece = words[at + PIECE]!;
       fn(entry, sequence);
     }
   }
@@ -146,11 +191,7 @@ export class SectionLog {
     }
     const first = this.#oldest % SENT_LOG_ENTRIES;
     const end = this.#sequence[first] === this.#oldest ? this.#start[first]! : this.#head;
-    for (; this.#tail < end; this.#tail++) {
-      const at = this.#tail & (this.#capacity - 1);
-      this.#entity[at] = undefined;
-      this.#value[at] = undefined;
-    }
+    if (this.#tail < end) this.#tail = end;
   }
 
   /** Makes room by the oldest datagram that has entries; the newest one alone can never fill the ring. */
@@ -163,34 +204,15 @@ export class SectionLog {
 
   #grow(): void {
     const capacity = this.#capacity * 2;
-    const entity: (EntityTrack | undefined)[] = new Array(capacity).fill(undefined);
-    const value: (ValueTrack | undefined)[] = new Array(capacity).fill(undefined);
-    const tick = new Float64Array(capacity);
-    const worldTick = new Float64Array(capacity);
-    const nulled = new Int32Array(capacity);
-    const versionCount = new Float64Array(capacity);
-    const offset = new Int32Array(capacity);
-    const piece = new Int32Array(capacity);
+    const words = grown(this.#words, capacity * WORDS);
     for (let position = this.#tail; position < this.#head; position++) {
-      const from = position & (this.#capacity - 1);
-      const to = position & (capacity - 1);
-      entity[to] = this.#entity[from];
-      value[to] = this.#value[from];
-      tick[to] = this.#tick[from]!;
-      worldTick[to] = this.#worldTick[from]!;
-      nulled[to] = this.#nulled[from]!;
-      versionCount[to] = this.#versionCount[from]!;
-      offset[to] = this.#offset[from]!;
-      piece[to] = this.#piece[from]!;
+      const from = (position & (this.#capacity - 1)) * WORDS;
+      words.set(
+        this.#words.subarray(from, from + WORDS),
+        (position & (capacity - 1)) * WORDS,
+      );
     }
     this.#capacity = capacity;
-    this.#entity = entity;
-    this.#value = value;
-    this.#tick = tick;
-    this.#worldTick = worldTick;
-    this.#nulled = nulled;
-    this.#versionCount = versionCount;
-    this.#offset = offset;
-    this.#piece = piece;
+    this.#words = words;
   }
 }

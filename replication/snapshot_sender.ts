@@ -16,7 +16,15 @@ import { SectionBuilder } from "./section_builder.ts";
 import { sectionWidths } from "./section_layout.ts";
 import { SectionLog } from "./section_log.ts";
 import { TrackAcks } from "./track_acks.ts";
-import { ENTITY_TRACK_BYTES, type EntityTrack, NEVER, VALUE_TRACK_BYTES } from "./tracks.ts";
+import {
+  ENTITY_MARKS,
+  ENTITY_SENT,
+  NEARNESS_MARKS,
+  NEARNESS_SHIFT,
+  OWN,
+  TrackPool,
+} from "./track_pool.ts";
+import { ENTITY_TRACK_BYTES, NEVER, VALUE_TRACK_BYTES } from "./tracks.ts";
 import { UrgencyLine } from "./urgency_line.ts";
 import { ValueEncoder } from "./value_encoder.ts";
 import { historyTicksOf, type World } from "./world.ts";
@@ -24,9 +32,10 @@ import { historyTicksOf, type World } from "./world.ts";
 /** Ticks of waiting that a header is worth: it goes before values that wait less. */
 const HEADER_WEIGHT = 64;
 /** Own entities' headers go before everything else: their owner writes with the epoch it knows. */
-const OWN_HEADER_WEIGHT = 1_000_000;
-const NEAR_SQUARED = 5 ** 2;
-const MIDDLE_SQUARED = 20 ** 2;
+const OWN_HEADER_WEIGHT = 8_000_000;
+
+/** Ticks of waiting that count: urgencies stay whole numbers of 32 bits. */
+const MAX_WAITED = 1 << 20;
 
 /** What one peer is told of the world. */
 export interface SnapshotSenderOptions extends LinkPeer {
@@ -52,12 +61,13 @@ export interface SnapshotSenderOptions extends LinkPeer {
 export class SnapshotSender {
   /** Number of the peer's grants, 8 bits; opens each section. */
   grantEpoch = 0;
+  readonly #pool = new TrackPool();
   readonly #world: World;
   readonly #direction: LinkDirection;
   readonly #view: PeerView;
   readonly #encoder: ValueEncoder;
   readonly #builder: SectionBuilder;
-  readonly #log = new SectionLog();
+  readonly #log: SectionLog;
   readonly #planner: EntityPlanner;
   readonly #acks: TrackAcks;
   #tick = NEVER;
@@ -77,12 +87,16 @@ export class SnapshotSender {
     const places = new PiecePlaces();
     this.#world = world;
     this.#direction = direction;
-    this.#view = new PeerView(options, (track) => places.releaseAll(track));
+    const pool = this.#pool;
+    this.#log = new SectionLog(pool);
+    this.#view = new PeerView(pool, options, (track) => places.releaseAll(track));
     const mayName = direction === "down" ? (id: EntityId) => this.#view.isShown(id) : undefined;
-    this.#encoder = new ValueEncoder(grants, world, mayName, options.tables);
-    this.#builder = new SectionBuilder(sectionWidths(grants), direction);
-    this.#acks = new TrackAcks(this.#log, places, historyTicksOf(grants));
+    this.#encoder = new ValueEncoder(pool, grants, world, mayName, options.tables);
+    this.#builder = new SectionBuilder(pool, sectionWidths(grants), direction);
+    this.#acks = new TrackAcks(pool, this.#view, this.#log, places, historyTicksOf(grants));
     this.#planner = new EntityPlanner(
+      pool,
+      this.#view,
       grants,
       direction,
       world,
@@ -95,7 +109,7 @@ export class SnapshotSender {
 
   /** Entities the peer has been told of, or is about to be. */
   get trackedCount(): number {
-    return this.#view.tracks.length;
+    return this.#view.count;
   }
 
   /** Ended entities whose end the peer has not acknowledged. */
@@ -110,11 +124,12 @@ export class SnapshotSender {
 
   /** Bytes held for the peer. */
   get heldBytes(): number {
-    let bytes = this.#log.heldBytes;
-    for (const { values } of this.#view.tracks) {
+    let bytes = this.#log.heldBytes + this.#pool.heldBytes + this.#view.heldBytes;
+    for (let i = 0; i < this.#view.count; i++) {
+      const { values } = this.#view.trackAt(this.#view.records[i]!);
       bytes += ENTITY_TRACK_BYTES + values.length * VALUE_TRACK_BYTES;
-      for (const { transfer } of values) bytes += transfer?.bytes.length ?? 0;
     }
+    for (const transfer of this.#pool.transfers.values()) bytes += transfer.bytes.length;
     return bytes;
   }
 
@@ -200,10 +215,10 @@ export class SnapshotSender {
   /** Whether the peer has the newest value of a component of its own: acknowledged, written by itself, or never sent to it. */
   isAcked(id: EntityId, c: number): boolean {
     if (this.#view.isWithheld(c)) return true;
-    const track = this.#view.find(id);
-    const value = track?.find(c);
-    if (track === undefined || value === undefined || this.#world.row(id, c) < 0) return false;
-    this.#encoder.refresh(track, value);
+    const value = this.#view.find(id)?.find(c);
+    const row = this.#world.row(id, c);
+    if (value === undefined || row < 0) return false;
+    this.#encoder.refresh(id, value.at, row);
     return value.isAcked && !value.needsVersion;
   }
 
@@ -257,27 +272,31 @@ export class SnapshotSender {
     const line = this.#line;
     line.clear();
     this.#unsure.clear();
-    const { tracks } = this.#view;
-    for (let i = 0; i < tracks.length; i++) {
-      const track = tracks[i]!;
-      const isHeaderDue = planner.isHeaderDue(track);
-      if (!planner.refresh(track) && !isHeaderDue) {
-        if (this.isLossy && this.#isUnsure(track)) this.#unsure.add(track, 0);
+    this.#view.order();
+    const { records, count } = this.#view;
+    const words = this.#pool.entities;
+    for (let i = 0; i < count; i++) {
+      const at = records[i]!;
+      const isHeaderDue = planner.isHeaderDue(at);
+      if (!planner.refresh(at) && !isHeaderDue) {
+        if (this.isLossy && this.#isUnsure(at)) this.#unsure.add(at, 0);
         continue;
       }
-      const waited = track.sentTick === NEVER ? HEADER_WEIGHT : tick - track.sentTick;
-      let urgency = waited * nearness(track);
-      if (isHeaderDue) urgency += track.isOwn ? OWN_HEADER_WEIGHT : HEADER_WEIGHT;
-      line.add(track, urgency);
+      const marks = words[at + ENTITY_MARKS]!;
+      const sent = words[at + ENTITY_SENT]!;
+      const waited = sent === NEVER ? HEADER_WEIGHT : Math.min(tick - sent, MAX_WAITED);
+      let urgency = waited << ((marks & NEARNESS_MARKS) >>> NEARNESS_SHIFT);
+      if (isHeaderDue) urgency += (marks & OWN) !== 0 ? OWN_HEADER_WEIGHT : HEADER_WEIGHT;
+      line.add(at, urgency);
     }
     line.sort();
   }
 
   /** Whether something of an entity, of which nothing is due, would go again now if that were left to haste. */
-  #isUnsure(track: EntityTrack): boolean {
+  #isUnsure(at: number): boolean {
     const planner = this.#planner;
     planner.isHasty = true;
-    const isUnsure = planner.isHeaderDue(track) || planner.hasMore(track);
+    const isUnsure = planner.isHeaderDue(at) || planner.hasMore(at);
     planner.isHasty = false;
     return isUnsure;
   }
@@ -305,12 +324,12 @@ export class SnapshotSender {
     let kept = 0;
     let i = 0;
     for (; i < line.count && misses < MAX_SECTION_MISSES; i++) {
-      const track = line.at(i);
-      const planned = this.#planner.add(track, left, sequence);
+      const at = line.at(i);
+      const planned = this.#planner.add(at, left, sequence);
       if (planned === Planned.Nothing) continue;
-      if (planned === Planned.Added) {
+      if (planned === Planned.AllAdded || planned === Planned.Added) {
         left -= builder.openBits;
-        if (!this.#planner.hasMore(track)) continue;
+        if (planned === Planned.AllAdded || !this.#planner.hasMore(at)) continue;
       } else {
         misses += 1;
       }
@@ -321,9 +340,4 @@ export class SnapshotSender {
     line.closeGap(kept, i);
     return left;
   }
-}
-
-function nearness(track: EntityTrack): number {
-  if (track.isOwn || track.distanceSquared < NEAR_SQUARED) return 4;
-  return track.distanceSquared < MIDDLE_SQUARED ? 2 : 1;
 }

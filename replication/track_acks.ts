@@ -1,12 +1,42 @@
 // What the acknowledgement or loss of a datagram means for the tracks of the state it carried: which versions are references now, what has
 // to go out again. It sends nothing.
 
+import { ackedBehindNewer, withAcked } from "./acked_history.ts";
+import type { PeerView } from "./peer_view.ts";
 import type { PiecePlaces } from "./piece_places.ts";
 import type { LoggedEntry, SectionLog } from "./section_log.ts";
-import { type EntityTrack, NEVER, type ValueTrack, ViewState } from "./tracks.ts";
+import {
+  ACKED,
+  ACKED_BEFORE,
+  AFTER_BASE_TICK,
+  BASE_COUNT,
+  BASE_NULLED,
+  BASE_OFFSET,
+  BASE_TICK,
+  BASE_WORLD_TICK,
+  ENTITY_MARKS,
+  HEADER_ACKED,
+  HEADER_LOST,
+  HEADER_SEQUENCE,
+  HEADER_TICK,
+  HOLDS_PLACE,
+  IN_PIECES,
+  LINK_TICK,
+  LINK_WORLD_TICK,
+  LOST,
+  NEVER,
+  type TrackPool,
+  VALID_FROM,
+  VALUE_MARKS,
+  VALUE_SEQUENCE,
+  WAS_ACKED,
+} from "./track_pool.ts";
+import { type EntityTrack, type ValueTrack, ViewState } from "./tracks.ts";
 
 /** Applies acknowledgements of one link. */
 export class TrackAcks {
+  readonly #pool: TrackPool;
+  readonly #view: PeerView;
   readonly #log: SectionLog;
   readonly #places: PiecePlaces;
   readonly #historyTicks: number;
@@ -14,8 +44,16 @@ export class TrackAcks {
   readonly #onLost = (entry: LoggedEntry, sequence: number): void =>
     this.#handleLost(entry, sequence);
 
-  /** Acknowledgements for what `log` remembers. */
-  constructor(log: SectionLog, places: PiecePlaces, historyTicks: number) {
+  /** Acknowledgements for what `log` remembers of the tracks of `view`. */
+  constructor(
+    pool: TrackPool,
+    view: PeerView,
+    log: SectionLog,
+    places: PiecePlaces,
+    historyTicks: number,
+  ) {
+    this.#pool = pool;
+    this.#view = view;
     this.#log = log;
     this.#places = places;
     this.#historyTicks = historyTicks;
@@ -35,45 +73,63 @@ export class TrackAcks {
 
   #handleAcked(entry: LoggedEntry): void {
     const { entity, value } = entry;
-    if (value === undefined) {
-      if (entry.tick === entity.headerTick) this.#handleHeaderAcked(entity, entry.sentTick);
+    if (value < 0) {
+      if (entry.tick === this.#pool.entities[entity + HEADER_TICK]) {
+        this.#handleHeaderAcked(this.#view.trackAt(entity), entry.sentTick);
+      }
       return;
     }
-    value.wasAcked = true;
-    if (entry.tick < value.validFrom) return;
+    const words = this.#pool.values;
+    words[value + VALUE_MARKS] = words[value + VALUE_MARKS]! | WAS_ACKED;
+    if (entry.tick < words[value + VALID_FROM]!) return;
     if (entry.piece >= 0) {
-      const { transfer } = value;
+      const transfer = this.#valueOf(entry)?.transfer;
       if (transfer === undefined || transfer.linkTick !== entry.tick) return;
       transfer.handleAcked(entry.piece);
       if (!transfer.isComplete) return;
     }
-    this.#handleVersionAcked(entry, value);
+    this.#handleVersionAcked(entry);
   }
 
-  #handleVersionAcked(entry: LoggedEntry, value: ValueTrack): void {
-    const isNewest = entry.tick === value.linkTick;
-    const worldTick = isNewest ? value.linkWorldTick : entry.worldTick;
-    value.acked.add(entry.tick, worldTick, entry.count, entry.offset);
-    if (entry.tick > value.baseTick) {
-      value.baseTick = entry.tick;
+  #valueOf(entry: LoggedEntry): ValueTrack | undefined {
+    return this.#view.trackAt(entry.entity).valueAt(entry.value);
+  }
+
+  #handleVersionAcked(entry: LoggedEntry): void {
+    const words = this.#pool.values;
+    const at = entry.value;
+    const { tick } = entry;
+    const base = words[at + BASE_TICK]!;
+    const isNewest = tick === words[at + LINK_TICK];
+    if (tick < base) {
+      words[at + ACKED_BEFORE] = withAcked(words[at + ACKED_BEFORE]!, base - tick);
+    } else if (tick > base) {
+      words[at + ACKED_BEFORE] = base === NEVER
+        ? 0
+        : ackedBehindNewer(words[at + ACKED_BEFORE]!, tick - base);
+      words[at + BASE_TICK] = tick;
       // Since it was sent, the newest version's contents may have got a younger name in the world.
-      value.baseWorldTick = worldTick;
-      value.baseNulled = entry.nulled;
-      value.baseOffset = entry.offset;
-      value.baseCount = entry.count;
+      words[at + BASE_WORLD_TICK] = isNewest ? words[at + LINK_WORLD_TICK]! : entry.worldTick;
+      words[at + BASE_NULLED] = entry.nulled;
+      words[at + BASE_OFFSET] = entry.offset;
+      words[at + BASE_COUNT] = entry.count;
       // Which version came next is not kept: the earliest tick possible is on the safe side.
-      value.afterBaseTick = isNewest ? NEVER : entry.tick + 1;
+      words[at + AFTER_BASE_TICK] = isNewest ? NEVER : tick + 1;
     }
     if (!isNewest) return;
-    value.isAcked = true;
-    value.isLost = false;
+    const marks = words[at + VALUE_MARKS]!;
+    words[at + VALUE_MARKS] = (marks | ACKED) & ~LOST;
+    if ((marks & (IN_PIECES | HOLDS_PLACE)) === 0) return;
+    const value = this.#valueOf(entry);
+    if (value === undefined) return;
     value.transfer = undefined;
     this.#places.release(value);
   }
 
   #handleHeaderAcked(track: EntityTrack, sentTick: number): void {
-    track.isHeaderAcked = true;
-    track.isHeaderLost = false;
+    const words = this.#pool.entities;
+    const marks = track.at + ENTITY_MARKS;
+    words[marks] = (words[marks]! | HEADER_ACKED) & ~HEADER_LOST;
     this.#places.releaseOrphans(track);
     for (let i = 0; i < track.values.length; i++) {
       const value = track.values[i]!;
@@ -94,16 +150,24 @@ export class TrackAcks {
 
   #handleLost(entry: LoggedEntry, sequence: number): void {
     const { entity, value } = entry;
-    if (value === undefined) {
-      if (entry.tick === entity.headerTick && entity.headerSequence === sequence) {
-        entity.isHeaderLost = !entity.isHeaderAcked;
-      }
+    if (value < 0) {
+      const words = this.#pool.entities;
+      if (
+        entry.tick !== words[entity + HEADER_TICK] ||
+        words[entity + HEADER_SEQUENCE] !== sequence
+      ) return;
+      const marks = words[entity + ENTITY_MARKS]!;
+      if ((marks & HEADER_ACKED) === 0) words[entity + ENTITY_MARKS] = marks | HEADER_LOST;
     } else if (entry.piece >= 0) {
-      if (value.transfer?.linkTick === entry.tick) {
-        value.transfer.handleLost(entry.piece, sequence);
-      }
-    } else if (entry.tick === value.linkTick && value.sentSequence === sequence) {
-      value.isLost = !value.isAcked;
+      const transfer = this.#valueOf(entry)?.transfer;
+      if (transfer?.linkTick === entry.tick) transfer.handleLost(entry.piece, sequence);
+    } else {
+      const words = this.#pool.values;
+      if (
+        entry.tick !== words[value + LINK_TICK] || words[value + VALUE_SEQUENCE] !== sequence
+      ) return;
+      const marks = words[value + VALUE_MARKS]!;
+      if ((marks & ACKED) === 0) words[value + VALUE_MARKS] = marks | LOST;
     }
   }
 }

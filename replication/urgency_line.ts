@@ -2,7 +2,6 @@
 // crowd waits without any allocation; how urgent an entity is, and what of it goes, is the sender's business.
 
 import { grown } from "./grow.ts";
-import type { EntityTrack } from "./tracks.ts";
 
 const FIRST_CAPACITY = 64;
 /** Urgencies below this are sorted by counting: ticks of waiting times nearness, headers' weight added. */
@@ -11,10 +10,12 @@ const COUNTED = 512;
 /** Order of calls, once a tick: `clear`, `add` for each entity, `sort`; then look at them and take out what went. */
 export class UrgencyLine {
   #count = 0;
-  /** Place of the first in `#tracks`. */
+  /** Whether all are equally urgent. */
+  #isLevel = true;
+  /** Place of the first in `#records`. */
   #head = 0;
-  #tracks: (EntityTrack | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
-  #sorted: (EntityTrack | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
+  #records = new Int32Array(FIRST_CAPACITY);
+  #sorted = new Int32Array(FIRST_CAPACITY);
   #urgency = new Int32Array(FIRST_CAPACITY);
   readonly #start = new Int32Array(COUNTED + 1);
   /** Urgencies from {@linkcode COUNTED} on: few, or all of a world that is new to its peer. */
@@ -27,28 +28,33 @@ export class UrgencyLine {
     return this.#count;
   }
 
-  /** The entity at a place. */
-  at(place: number): EntityTrack {
-    return this.#tracks[this.#head + place]!;
+  /** The entity at a place, by its record. */
+  at(place: number): number {
+    return this.#records[this.#head + place]!;
   }
 
   /** Sends everyone away. */
   clear(): void {
     this.#count = 0;
     this.#head = 0;
+    this.#isLevel = true;
   }
 
   /** Puts an entity at the end, before any `sort`. @param urgency A whole number below 2^31; fractions are cut off. */
-  add(track: EntityTrack, urgency: number): void {
+  add(record: number, urgency: number): void {
     if (this.#count === this.#urgency.length) this.#grow();
-    this.#tracks[this.#count] = track;
+    this.#records[this.#count] = record;
     this.#urgency[this.#count] = urgency;
+    if (this.#count > 0 && this.#urgency[this.#count - 1] !== this.#urgency[this.#count]) {
+      this.#isLevel = false;
+    }
     this.#count += 1;
   }
 
   /** Brings the most urgent to the front; those of equal urgency keep the order in which they came. */
   sort(): void {
     const count = this.#count;
+    if (this.#isLevel) return;
     const start = this.#start;
     start.fill(0);
     this.#great.length = 0;
@@ -59,30 +65,30 @@ export class UrgencyLine {
     }
     start[0] = this.#great.length;
     if (start[0] > 1) this.#great.sort(this.#byUrgency);
-    for (let i = 0; i < start[0]; i++) this.#sorted[i] = this.#tracks[this.#great[i]!];
+    for (let i = 0; i < start[0]; i++) this.#sorted[i] = this.#records[this.#great[i]!]!;
     for (let i = 1; i <= COUNTED; i++) start[i]! += start[i - 1]!;
     for (let i = 0; i < count; i++) {
       const urgency = this.#urgency[i]!;
       if (urgency >= COUNTED) continue;
       const place = start[COUNTED - 1 - urgency]!;
       start[COUNTED - 1 - urgency] = place + 1;
-      this.#sorted[place] = this.#tracks[i];
+      this.#sorted[place] = this.#records[i]!;
     }
-    const tracks = this.#tracks;
-    this.#tracks = this.#sorted;
-    this.#sorted = tracks;
+    const records = this.#records;
+    this.#records = this.#sorted;
+    this.#sorted = records;
   }
 
   /** The entity at `from` moves to the place `to` before it. */
   keep(from: number, to: number): void {
-    this.#tracks[this.#head + to] = this.#tracks[this.#head + from];
+    this.#records[this.#head + to] = this.#records[this.#head + from]!;
   }
 
   /** Places from `from` to before `to` are empty: those in front move up to the others, who may be many. */
   closeGap(from: number, to: number): void {
     const gap = to - from;
     for (let place = this.#head + from - 1; place >= this.#head; place--) {
-      this.#tracks[place + gap] = this.#tracks[place];
+      this.#records[place + gap] = this.#records[place]!;
     }
     this.#head += gap;
     this.#count -= gap;
@@ -91,8 +97,7 @@ export class UrgencyLine {
   #grow(): void {
     const capacity = this.#urgency.length * 2;
     this.#urgency = grown(this.#urgency, capacity);
-    for (const list of [this.#tracks, this.#sorted]) {
-      while (list.length < capacity) list.push(undefined);
-    }
+    this.#records = grown(this.#records, capacity);
+    this.#sorted = grown(this.#sorted, capacity);
   }
 }

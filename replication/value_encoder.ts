@@ -7,11 +7,34 @@ import { MAX_VERSIONS } from "../protocol/limits.ts";
 import { SUBTICKS, type TimelineTime } from "../protocol/timeline_units.ts";
 import type { EntityId } from "../protocol/entity_id.ts";
 import type { FieldGrant, Grants } from "../permissions/grants.ts";
+import { ACKED_TICKS } from "./acked_history.ts";
 import { MAX_BEFORE, References } from "./coding/motion_codec.ts";
-import { type MotionTables, VERSIONS } from "./coding/motion_model.ts";
+import type { MotionTables } from "./coding/motion_model.ts";
 import { FieldCodec } from "./field_codec.ts";
-import type { SharedEncodings } from "./shared_encodings.ts";
-import { type EntityTrack, NEVER, type ValueTrack } from "./tracks.ts";
+import { KEY_NUMBERS, type SharedEncodings } from "./shared_encodings.ts";
+import {
+  ACKED_BEFORE,
+  BASE_COUNT,
+  BASE_NULLED,
+  BASE_OFFSET,
+  BASE_TICK,
+  BASE_WORLD_TICK,
+  CHANGED,
+  KNOWN_NULLED,
+  KNOWN_TICK,
+  KNOWN_WRITES,
+  LINK_NULLED,
+  LINK_OFFSET,
+  LINK_TICK,
+  LINK_WORLD_TICK,
+  NEVER,
+  SYNCED,
+  type TrackPool,
+  VALUE_COMPONENT,
+  VALUE_MARKS,
+  VALUE_MASK,
+  VERSION_COUNT,
+} from "./track_pool.ts";
 import { changedFields, type ComponentValue, createValue } from "./value.ts";
 import { MAX_TIME_OFFSET } from "./section_layout.ts";
 import type { VersionStore } from "./version_store.ts";
@@ -36,10 +59,15 @@ export class ValueEncoder {
   /** World version last encoded, and the writes that made it. */
   worldTick = NEVER;
   worldWrites = 0;
+  /** Start of the version's tick less its sample time, 1/64 ticks. */
+  offset = 0;
+  /** Where the bits of the value encoded last stand: the writer given, or what the links share; from which bit on, and how many. */
+  source: Writer;
+  start = 0;
+  bits = 0;
   /** Entity fields sent as null in the value encoded last. */
   nulled = 0;
-  /** Start of the version's tick less its sample time, 1/64 ticks, of the value encoded last. */
-  offset = 0;
+  readonly #pool: TrackPool;
   readonly #world: World;
   readonly #grants: Grants;
   readonly #codecs: FieldCodec[];
@@ -50,18 +78,23 @@ export class ValueEncoder {
   readonly #historyTicks: number;
   /** Undefined where this link codes with tables of its own. */
   readonly #shared: SharedEncodings | undefined;
+  readonly #compared: SharedEncodings;
   /** Whether a reference to this entity may be sent; undefined: all may. */
   readonly #mayName: ((id: EntityId) => boolean) | undefined;
 
   /** An encoder; `mayName` decides over the contents of entity fields. */
   constructor(
+    pool: TrackPool,
     grants: Grants,
     world: World,
     mayName: ((id: EntityId) => boolean) | undefined,
     tables?: MotionTables,
   ) {
+    this.#pool = pool;
     this.#historyTicks = historyTicksOf(grants);
     this.#shared = tables === undefined ? world.encodings : undefined;
+    this.#compared = world.encodings;
+    this.source = world.encodings.arena;
     this.#grants = grants;
     this.#world = world;
     this.#mayName = mayName;
@@ -74,106 +107,138 @@ export class ValueEncoder {
   }
 
   /**
-   * Compares the world's newest value with what the peer has, and notes in the track whether it has to go out. The name of a version that
-   * differs only in fields the peer may not read is taken over silently.
+   * Compares the world's newest value, in `row` of its component's store, with what the peer has by the record `at`, and notes there whether
+   * it has to go out. The name of a version that differs only in fields the peer may not read is taken over silently.
    */
-  refresh(entity: EntityTrack, track: ValueTrack): void {
-    const world = this.#world;
-    const store = world.store(track.component);
-    const newest = store.newest(world.row(entity.id, track.component));
+  refresh(id: EntityId, at: number, row: number): void {
+    const words = this.#pool.values;
+    const store = this.#world.store(words[at + VALUE_COMPONENT]!);
+    const newest = store.newest(row);
     const worldTick = store.tick(newest);
+    const writes = store.writes(newest);
+    const marks = words[at + VALUE_MARKS]!;
     let isChanged = false;
-    if (worldTick === track.knownTick) {
-      isChanged = store.writes(newest) !== track.knownWrites;
+    if (worldTick === words[at + KNOWN_TICK]) {
+      isChanged = writes !== words[at + KNOWN_WRITES];
     } else {
-      isChanged = this.#differs(entity.id, track);
+      isChanged = this.#differs(id, at, row, newest, worldTick, writes);
       if (!isChanged) {
-        if (!track.isSynced) {
-          track.linkWorldTick = worldTick;
-          if (track.baseTick === track.linkTick) track.baseWorldTick = worldTick;
+        if ((marks & SYNCED) === 0) {
+          words[at + LINK_WORLD_TICK] = worldTick;
+          if (words[at + BASE_TICK] === words[at + LINK_TICK]) {
+            words[at + BASE_WORLD_TICK] = worldTick;
+          }
         }
-        track.knownTick = worldTick;
-        track.knownWrites = store.writes(newest);
+        words[at + KNOWN_TICK] = worldTick;
+        words[at + KNOWN_WRITES] = writes;
       }
     }
-    if (!isChanged && !track.isSynced && this.#mayName !== undefined) {
-      isChanged = this.#nulledNow(entity.id, track) !== track.knownNulled;
+    if (!isChanged && (marks & SYNCED) === 0 && this.#mayName !== undefined) {
+      isChanged = this.#nulledNow(at, row) !== words[at + KNOWN_NULLED];
     }
-    track.isChanged = isChanged;
+    words[at + VALUE_MARKS] = isChanged ? marks | CHANGED : marks & ~CHANGED;
   }
 
   /**
-   * Writes the value of a track: the world's newest one, or with `again` the version sent last.
+   * Codes the value of the component's record `at`: the world's newest one or with `again` the version sent last: `source`, `start` and `bits` tell where its
+   * bits stand then.
    *
+   * @param writer Takes the bits that no other link has coded yet.
    * @param tick The present tick; the value's version is of this tick, or with `again` the one sent last.
    * @param mayDiffer Allows a difference from the track's reference; without it the value is absolute.
    * @returns False when `again` asks for a version the world no longer holds; nothing was written.
    */
   encode(
     writer: Writer,
-    entity: EntityTrack,
-    track: ValueTrack,
+    id: EntityId,
+    at: number,
+    row: number,
     tick: number,
     again: boolean,
     mayDiffer: boolean,
   ): boolean {
-    const c = track.component;
+    const words = this.#pool.values;
+    const c = words[at + VALUE_COMPONENT]!;
     const store = this.#world.store(c);
-    const row = this.#world.row(entity.id, c);
-    const version = again ? store.find(row, track.linkWorldTick) : store.newest(row);
+    const version = again ? store.find(row, words[at + LINK_WORLD_TICK]!) : store.newest(row);
     if (version < 0) return false;
-    const value = this.#values[c]!;
-    store.load(version, value);
     this.worldTick = store.tick(version);
     this.worldWrites = store.writes(version);
-    this.nulled = again ? track.linkNulled : this.#nulledNow(entity.id, track);
-    const versionTick = again ? track.linkTick : tick;
-    this.offset = again ? track.linkOffset : offsetOf(versionTick, this.sampleTime(store, version));
-    this.#nullFields(c, value, this.nulled);
-    this.baseTick = NEVER;
-    this.before = 0;
-    const codec = this.#codecs[c]!;
-    if (mayDiffer) {
-      const base = store.find(row, track.baseWorldTick);
-      if (base >= 0) {
-        const reference = this.#references[c]!;
-        store.load(base, reference);
-        this.#nullFields(c, reference, track.baseNulled);
-        let history: References | undefined;
-        if ((codec.foretold & track.mask) !== 0) {
-          if (this.#findHistory(track, row, base, tick, versionTick)) history = this.#history;
-        }
-        const shared = this.#shared;
-        if (shared !== undefined && track.mask !== 0) {
-          this.#fillKey(shared, entity.id, track, version, base, history, tick);
-          if (shared.copy(writer)) {
-            this.baseTick = track.baseTick;
-            return true;
-          }
-        }
-        const start = writer.bitLength;
-        if (codec.encodeDelta(writer, reference, value, track.mask, history) !== 0) {
-          shared?.keep(writer, start);
-          this.baseTick = track.baseTick;
-          return true;
-        }
+    this.nulled = again ? words[at + LINK_NULLED]! : this.#nulledNow(at, row);
+    const shared = words[at + VALUE_MASK] === 0 ? undefined : this.#shared;
+    const versionTick = again ? words[at + LINK_TICK]! : tick;
+    this.offset = again
+      ? words[at + LINK_OFFSET]!
+      : offsetOf(versionTick, this.sampleTime(store, version));
+    if (shared !== undefined) {
+      shared.begin(tick);
+      this.#fillKey(shared.key, id, at, versionTick, mayDiffer);
+      if (shared.find(c, row)) {
+        this.source = shared.arena;
+        this.start = shared.start;
+        this.bits = shared.bits;
+        this.baseTick = shared.isRelative ? words[at + BASE_TICK]! : NEVER;
+        this.unit = shared.unit;
+        this.before = shared.before;
+        return true;
       }
     }
-    codec.encodeAbsolute(writer, value, track.mask);
+    const start = writer.bitLength;
+    this.#code(writer, at, row, version, tick, versionTick, mayDiffer);
+    this.source = writer;
+    this.start = start;
+    this.bits = writer.bitLength - start;
+    shared?.keep(c, row, writer, start, this.baseTick !== NEVER, this.unit, this.before);
     return true;
   }
 
   /** The absolute value of a version that the world holds, as whole bytes: for sending in pieces. Arguments as those of `encode`. */
-  encodeBytes(
-    entity: EntityTrack,
-    track: ValueTrack,
-    tick: number,
-    again: boolean,
-  ): Uint8Array {
-    const writer = new Writer();
-    const isHeld = this.encode(writer, entity, track, tick, again, false);
+  encodeBytes(id: EntityId, at: number, row: number, tick: number, again: boolean): Uint8Array {
+    const scratch = new Writer();
+    const isHeld = this.encode(scratch, id, at, row, tick, again, false);
     assert(isHeld, "a version is cut in pieces while the world holds it");
-    return writer.finish();
+    if (this.source === scratch) return scratch.finish();
+    scratch.copyFrom(this.source, this.start, this.bits);
+    return scratch.finish();
+  }
+
+  /** Codes a version of a row that no link of the world has coded this way. */
+  #code(
+    writer: Writer,
+    at: number,
+    row: number,
+    version: number,
+    tick: number,
+    versionTick: number,
+    mayDiffer: boolean,
+  ): void {
+    const words = this.#pool.values;
+    const c = words[at + VALUE_COMPONENT]!;
+    const mask = words[at + VALUE_MASK]!;
+    const store = this.#world.store(c);
+    const value = this.#values[c]!;
+    store.load(version, value);
+    this.#nullFields(c, value, this.nulled);
+    this.baseTick = NEVER;
+    this.unit = 0;
+    this.before = 0;
+    const codec = this.#codecs[c]!;
+    const base = mayDiffer ? store.find(row, words[at + BASE_WORLD_TICK]!) : -1;
+    if (base >= 0) {
+      const reference = this.#references[c]!;
+      store.load(base, reference);
+      this.#nullFields(c, reference, words[at + BASE_NULLED]!);
+      const isForetold = (codec.foretold & mask) !== 0 &&
+        this.#findHistory(at, row, base, tick, versionTick);
+      const history = isForetold ? this.#history : undefined;
+      if (codec.encodeDelta(writer, reference, value, mask, history) !== 0) {
+        this.baseTick = words[at + BASE_TICK]!;
+        return;
+      }
+      this.unit = 0;
+      this.before = 0;
+    }
+    codec.encodeAbsolute(writer, value, mask);
   }
 
   /** Sample time of a world version, as it is sent. */
@@ -186,110 +251,140 @@ export class ValueEncoder {
    * is not foretold: the further, the less there is to know.
    */
   #findHistory(
-    track: ValueTrack,
+    at: number,
     row: number,
     base: number,
     tick: number,
     versionTick: number,
   ): boolean {
-    const { acked, baseTick } = track;
-    let first = 0;
-    while (first < acked.count && acked.linkTick(first) >= baseTick) first += 1;
-    if (first === acked.count) return false;
-    let unit = baseTick - acked.linkTick(first);
-    for (let i = first + 1; i < acked.count; i++) {
-      const apart = acked.linkTick(i - 1) - acked.linkTick(i);
-      if (apart < unit) unit = apart;
+    const words = this.#pool.values;
+    const ackedBefore = words[at + ACKED_BEFORE]!;
+    const baseTick = words[at + BASE_TICK]!;
+    if (ackedBefore === 0) return false;
+    let unit = ACKED_TICKS;
+    for (let rest = ackedBefore, last = 0; rest !== 0; rest &= rest - 1) {
+      const age = 32 - Math.clz32(rest & -rest);
+      if (age - last < unit) unit = age - last;
+      last = age;
     }
     const distance = versionTick - baseTick;
     if (distance > MAX_FORETOLD_UNITS * unit) return false;
-    const store = this.#world.store(track.component);
+    const store = this.#world.store(words[at + VALUE_COMPONENT]!);
     const history = this.#history;
     history.begin(store.lanes, base * store.laneCount);
-    let before = 0;
+    const since = words[at + VERSION_COUNT]! - words[at + BASE_COUNT]!;
+    const baseOffset = words[at + BASE_OFFSET]!;
     let isSteady = true;
-    for (let i = first; i < acked.count; i++) {
-      const age = baseTick - acked.linkTick(i);
+    let before = 0;
+    for (let rest = ackedBefore; rest !== 0; rest &= rest - 1) {
+      const age = 32 - Math.clz32(rest & -rest);
       const units = age / unit;
-      if (units > MAX_BEFORE || tick - acked.linkTick(i) > this.#historyTicks) break;
+      if (units > MAX_BEFORE || tick - baseTick + age > this.#historyTicks) break;
       if (units !== Math.floor(units)) continue;
-      if (track.versionCount - acked.sent(i) >= MAX_VERSIONS / 2) break;
-      const version = store.find(row, acked.worldTick(i));
+      // No more versions than ticks lie between the two.
+      if (since + age >= MAX_VERSIONS / 2) break;
+      const version = store.findAt(row, baseTick - age);
       if (version < 0) continue;
       history.add(units, version * store.laneCount);
-      if (acked.offset(i) !== track.baseOffset) isSteady = false;
+      // What was sent with its name was the newest version of its tick.
+      const offset = offsetOf(baseTick - age, this.sampleTime(store, version));
+      if (offset !== baseOffset) isSteady = false;
       before |= 1 << (units - 1);
     }
     // Two versions tell a speed, but not how sure it is.
     if (before <= 1) return false;
     history.distance.set(distance, unit);
-    history.shift = (this.offset - track.baseOffset) | 0;
+    history.shift = (this.offset - baseOffset) | 0;
     history.isSteady = isSteady;
     this.unit = unit;
     this.before = before;
     return true;
   }
 
-  /** All that the bits of a difference depend on: whose value, of which versions, which fields, and how far apart the versions are. */
+  /** All that the bits of a value depend on, in one tick: whose it is, of which versions, which fields, and how far apart the versions are. */
   #fillKey(
-    shared: SharedEncodings,
+    key: Int32Array,
     id: EntityId,
-    track: ValueTrack,
-    version: number,
-    base: number,
-    history: References | undefined,
-    tick: number,
+    at: number,
+    versionTick: number,
+    mayDiffer: boolean,
   ): void {
-    const store = this.#world.store(track.component);
-    shared.begin(tick);
-    const { key } = shared;
+    const words = this.#pool.values;
     key[0] = id;
-    key[1] = track.component;
-    key[2] = track.mask;
+    key[1] = words[at + VALUE_MASK]!;
+    key[2] = this.worldTick;
     // Writes tell apart what one tick's version was and what it became.
-    key[3] = store.tick(version);
-    key[4] = store.writes(version);
-    key[5] = store.tick(base);
-    key[6] = this.nulled;
-    key[7] = track.baseNulled;
-    key[8] = history === undefined ? 0 : this.unit;
-    key[9] = history === undefined ? 0 : this.before;
-    key[10] = history === undefined ? 0 : history.distance.lag * this.unit;
-    key[11] = history === undefined ? 0 : history.shift;
-    key[12] = history === undefined || !history.isSteady ? 0 : 1;
-    for (let i = 1; i < VERSIONS; i++) {
-      const at = history === undefined ? -1 : history.at[i]!;
-      key[12 + i] = at < 0 ? -1 : store.tick(at / store.laneCount);
+    key[3] = this.worldWrites;
+    key[4] = this.nulled;
+    if (mayDiffer) {
+      key[5] = words[at + BASE_TICK]!;
+      key[6] = words[at + BASE_WORLD_TICK]!;
+      key[7] = words[at + BASE_NULLED]!;
+      key[8] = words[at + ACKED_BEFORE]!;
+      key[9] = versionTick;
+      key[10] = words[at + VERSION_COUNT]! - words[at + BASE_COUNT]!;
+      key[11] = this.offset;
+      key[12] = words[at + BASE_OFFSET]!;
+    } else {
+      key[5] = NEVER;
+      for (let i = 6; i < KEY_NUMBERS; i++) key[i] = 0;
     }
   }
 
-  #differs(id: EntityId, track: ValueTrack): boolean {
-    if (track.knownTick === NEVER) return true;
-    const c = track.component;
-    const store = this.#world.store(c);
-    const row = this.#world.row(id, c);
-    const known = store.find(row, track.knownTick);
+  #differs(
+    id: EntityId,
+    at: number,
+    row: number,
+    newest: number,
+    newestTick: number,
+    writes: number,
+  ): boolean {
+    const words = this.#pool.values;
+    const component = words[at + VALUE_COMPONENT]!;
+    const knownTick = words[at + KNOWN_TICK]!;
+    const mask = words[at + VALUE_MASK]!;
+    if (knownTick === NEVER) return true;
+    const compared = this.#compared;
+    const outcome = compared.compared(component, row, id, newestTick, writes, knownTick, mask);
+    if (outcome >= 0) return outcome === 1;
+    const differs = this.#compare(component, mask, knownTick, row, newest);
+    compared.noteCompared(component, row, id, newestTick, writes, knownTick, mask, differs);
+    return differs;
+  }
+
+  #compare(
+    component: number,
+    mask: number,
+    knownTick: number,
+    row: number,
+    newest: number,
+  ): boolean {
+    const store = this.#world.store(component);
+    const known = store.find(row, knownTick);
     if (known < 0) return true;
-    const newest = store.newest(row);
     // Most changes are one version long, and many touch only what this peer may not read.
-    if (store.older(newest) === known && (store.mask(newest) & track.mask) === 0) return false;
-    store.load(known, this.#references[c]!);
-    store.load(newest, this.#values[c]!);
-    const component = this.#grants.components[c]!;
-    return changedFields(component, this.#references[c]!, this.#values[c]!, track.mask) !== 0;
+    if (store.older(newest) === known && (store.mask(newest) & mask) === 0) return false;
+    const reference = this.#references[component]!;
+    const value = this.#values[component]!;
+    store.load(known, reference);
+    store.load(newest, value);
+    return changedFields(this.#grants.components[component]!, reference, value, mask) !== 0;
   }
 
   /** Which entity fields of the newest value name something the peer may not see. */
-  #nulledNow(id: EntityId, track: ValueTrack): number {
-    const fields = this.#entityFields[track.component]!;
+  #nulledNow(at: number, row: number): number {
+    const words = this.#pool.values;
+    const component = words[at + VALUE_COMPONENT]!;
+    const fields = this.#entityFields[component]!;
     if (fields.length === 0 || this.#mayName === undefined) return 0;
-    const store = this.#world.store(track.component);
-    const at = store.newest(this.#world.row(id, track.component)) * store.laneCount;
+    const mask = words[at + VALUE_MASK]!;
+    const store = this.#world.store(component);
+    const lanes = store.newest(row) * store.laneCount;
     let nulled = 0;
     for (let i = 0; i < fields.length; i++) {
       const field = fields[i]!;
-      if ((track.mask & (1 << field.index)) === 0) continue;
-      const target = store.lanes[at + field.laneOffset]! >>> 0;
+      if ((mask & (1 << field.index)) === 0) continue;
+      const target = store.lanes[lanes + field.laneOffset]! >>> 0;
       if (target !== 0 && !this.#mayName(target)) nulled |= 1 << field.index;
     }
     return nulled;

@@ -175,6 +175,13 @@ export class VersionStore {
     return version >= 0 && this.#tick[version] === tick ? version : -1;
   }
 
+  /** The version of a row that was its newest one at `tick`, or -1 when it is not held any more. At most `MAX_VERSIONS` steps. */
+  findAt(row: number, tick: number): number {
+    let version = this.#newest[row]!;
+    while (version >= 0 && this.#tick[version]! > tick) version = this.#older[version]!;
+    return version;
+  }
+
   /** Copies a version into `out`. Blobs are shared. */
   load(version: number, out: ComponentValue): void {
     const from = version * this.laneCount;

@@ -32,8 +32,8 @@ export function historyTicksOf(grants: Grants): number {
 export class World {
   /** The compiled grants. */
   readonly grants: Grants;
-  /** Encoded differences that the links of this world share within a tick. */
-  readonly encodings: SharedEncodings = new SharedEncodings();
+  /** What the links of this world share within a tick. */
+  readonly encodings: SharedEncodings;
   readonly #entities: EntityTable;
   readonly #stores: VersionStore[] = [];
   // By component, then by slot: row in the component's store plus one, 0 where the entity does not have it.
@@ -44,6 +44,7 @@ export class World {
   constructor(grants: Grants) {
     this.grants = grants;
     this.#entities = new EntityTable(grants.maxEntities, grants.components.length);
+    this.encodings = new SharedEncodings(grants.components.length);
     const historyTicks = historyTicksOf(grants);
     for (const component of grants.components) {
       this.#stores.push(new VersionStore(component, historyTicks));
@@ -124,6 +125,11 @@ export class World {
   /** Tick of the last change of owner, epoch or set of components. */
   headerTick(id: EntityId): number {
     return this.#entities.headerTick(this.#entities.slotOf(id));
+  }
+
+  /** Counts the changes of who is in a slot, its owner, epoch and set of components: where it is the same, all these are. */
+  headerStamp(slot: number): number {
+    return this.#entities.headerStamp(slot);
   }
 
   /** Whether the entity has the component with this index. */
@@ -219,6 +225,7 @@ export class World {
     const row = this.row(id, c);
     if (row < 0) return;
     this.#stores[c]!.blank(row, this.#component(c).fields, mask, value);
+    this.encodings.forget();
     this.#entities.touch(entitySlot(id), this.#entities.latestChange);
   }
 

@@ -9,6 +9,7 @@ import { Announcer } from "../../replication/announcer.ts";
 import { EntityPlanner, Planned } from "../../replication/entity_planner.ts";
 import { SnapshotReceiver } from "../../replication/snapshot_receiver.ts";
 import { SnapshotSender } from "../../replication/snapshot_sender.ts";
+import { ENTITY_FIRST } from "../../replication/track_pool.ts";
 import type { ComponentValue } from "../../replication/value.ts";
 import { World } from "../../replication/world.ts";
 import type { AuthorityFindingKind } from "./authority_judge.ts";
@@ -157,12 +158,12 @@ function plantHeadersAlone(): () => void {
     EntityPlanner.prototype,
     "add",
     (add) =>
-      function (this: EntityPlanner, track, maxBits, sequence) {
-        const values = [...track.values];
-        const isHeader = this.isHeaderDue(track);
-        if (isHeader) track.values.length = 0;
-        const planned = add.call(this, track, maxBits, sequence);
-        if (isHeader) track.values.push(...values);
+      function (this: EntityPlanner, at, maxBits, sequence) {
+        const words = this.pool.entities;
+        const first = words[at + ENTITY_FIRST]!;
+        if (this.isHeaderDue(at)) words[at + ENTITY_FIRST] = -1;
+        const planned = add.call(this, at, maxBits, sequence);
+        words[at + ENTITY_FIRST] = first;
         return planned;
       },
   );

@@ -6,6 +6,7 @@ import { ClientOwn } from "../../driver/client_own.ts";
 import { plainValues } from "../../engine/values.ts";
 import type { Connection } from "../../transport/connection.ts";
 import { SectionLog } from "../../replication/section_log.ts";
+import { ENTITY_ID, VALUE_COMPONENT } from "../../replication/track_pool.ts";
 import { createValue } from "../../replication/value.ts";
 import type { Pair, PairNode } from "../support/pair.ts";
 import type { AuthorityJudge } from "./authority_judge.ts";
@@ -228,8 +229,10 @@ export class AuthorityWatch {
       const client = watch.#client;
       if (client !== undefined) {
         this.forEach(sequence, ({ entity, value, worldTick, piece }) => {
-          if (value === undefined || piece >= 0) return;
-          watch.#acknowledged(client, entity.id, value.component, worldTick);
+          if (value < 0 || piece >= 0) return;
+          const id = this.pool.entities[entity + ENTITY_ID]!;
+          const component = this.pool.values[value + VALUE_COMPONENT]!;
+          watch.#acknowledged(client, id, component, worldTick);
         });
       }
       original.call(this, sequence);

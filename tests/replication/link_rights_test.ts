@@ -3,7 +3,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { Adjustments, NO_ADJUSTMENT } from "../../permissions/adjustments.ts";
 import { LinkRights } from "../../replication/link_rights.ts";
-import { NEVER, ValueTrack } from "../../replication/tracks.ts";
+import { ACKED, BASE_TICK, TrackPool, VALUE_MARKS } from "../../replication/track_pool.ts";
+import { hasBase, ValueTrack } from "../../replication/tracks.ts";
 import { buildComponents, sampleGrants } from "../support/sample_grants.ts";
 
 const FIELDS = ["a", "b", "c"].map((name) => ({ name, kind: "u8" as const }));
@@ -57,19 +58,21 @@ Deno.test("`update()` tells of components whose masks changed in either way, and
 });
 
 Deno.test("`remask()` makes a value go anew, unless the peer wrote it and only loses by it", () => {
-  const written = new ValueTrack(0);
+  const pool = new TrackPool();
+  const written = new ValueTrack(pool, 0);
   written.mask = 7;
   written.sync(5, 1);
   written.remask(3);
   assert(written.isAcked && !written.needsVersion);
-  assertEquals([written.mask, written.baseTick], [3, NEVER]);
+  assertEquals([written.mask, hasBase(pool.values, written.at, 6, 100)], [3, false]);
   written.remask(7);
   assert(!written.isAcked && written.needsVersion);
-  const sent = new ValueTrack(0);
+  const sent = new ValueTrack(pool, 0);
   sent.mask = 7;
-  sent.isAcked = true;
-  sent.baseTick = 4;
+  pool.values[sent.at + VALUE_MARKS] = ACKED;
+  pool.values[sent.at + BASE_TICK] = 4;
+  assert(sent.isAcked && hasBase(pool.values, sent.at, 6, 100));
   sent.remask(3);
   assert(!sent.isAcked && sent.needsVersion);
-  assertEquals([sent.mask, sent.baseTick], [3, NEVER]);
+  assertEquals([sent.mask, hasBase(pool.values, sent.at, 6, 100)], [3, false]);
 });

@@ -31,7 +31,8 @@ import { PiecePlaces } from "../../replication/piece_places.ts";
 import { SectionLog } from "../../replication/section_log.ts";
 import { SnapshotReceiver } from "../../replication/snapshot_receiver.ts";
 import { SnapshotSender } from "../../replication/snapshot_sender.ts";
-import { EntityTrack, ValueTrack } from "../../replication/tracks.ts";
+import { TrackPool } from "../../replication/track_pool.ts";
+import { ValueTrack } from "../../replication/tracks.ts";
 import { createValue } from "../../replication/value.ts";
 import { VersionStore } from "../../replication/version_store.ts";
 import { World } from "../../replication/world.ts";
@@ -204,12 +205,13 @@ export const PROBES: Readonly<Record<string, Probe>> = {
     assert(log.inFlightBytes <= 1_000 * limits.SENT_LOG_ENTRIES, `${log.inFlightBytes}`);
   },
   MAX_LOGGED_ENTRIES: () => {
-    const log = new SectionLog();
-    const entity = new EntityTrack(1);
+    const pool = new TrackPool();
+    const log = new SectionLog(pool);
+    const entity = pool.allocateEntity();
     const entries = 500;
     for (let sequence = 0; sequence < limits.SENT_LOG_ENTRIES; sequence++) {
       log.begin(sequence, sequence);
-      for (let i = 0; i < entries; i++) log.add(entity, undefined, sequence, -1);
+      for (let i = 0; i < entries; i++) log.add(entity, -1, sequence, -1);
     }
     const bytes = log.heldBytes;
     let held = 0;
@@ -244,7 +246,7 @@ export const PROBES: Readonly<Record<string, Probe>> = {
     const places = new PiecePlaces();
     let taken = 0;
     for (let i = 0; i < 3 * limits.MAX_PIECE_TRANSFERS && places.hasRoomFor(1); i++) {
-      places.take(new ValueTrack(i));
+      places.take(new ValueTrack(new TrackPool(), i));
       taken += 1;
     }
     assertEquals(taken, limits.MAX_PIECE_TRANSFERS);
