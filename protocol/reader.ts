@@ -51,17 +51,10 @@ export class Reader {
       this.#fault = Fault.Truncated;
       return 0;
     }
-    let value = 0;
-    let got = 0;
-    while (got < count) {
-      const offset = this.#bit & 7;
-      const take = Math.min(8 - offset, count - got);
-      const part = (this.#bytes[this.#bit >>> 3]! >>> offset) & ((1 << take) - 1);
-      value |= part << got;
-      got += take;
-      this.#bit += take;
-    }
-    return value >>> 0;
+    if (count === 0) return 0;
+    const value = this.peek(0, count);
+    this.#bit += count;
+    return value;
   }
 
   /** The `count` (1..32) bits that begin `ahead` bits behind the present one; they stay unread, and beyond the end there are zeros. */
@@ -76,7 +69,7 @@ export class Reader {
         (bytes[at + 3]! << 24)) >>> offset;
       if (offset > 0) value |= bytes[at + 4]! << (32 - offset);
     } else {
-      for (let i = 0; i < 32 && from + i < this.#endBit; i++) {
+      for (let i = 0; i < count && from + i < this.#endBit; i++) {
         value |= ((bytes[(from + i) >>> 3]! >>> ((from + i) & 7)) & 1) << i;
       }
     }

@@ -45,17 +45,19 @@ export class Writer {
   bits(value: number, count: number): void {
     assert(count >= 0 && count <= 32, "a bit group has 0 to 32 bits");
     this.#reserve(count);
-    let left = count;
-    let rest = value >>> 0;
-    while (left > 0) {
-      const offset = this.#bitLength & 7;
-      const take = Math.min(8 - offset, left);
-      const at = this.#bitLength >>> 3;
-      this.#bytes[at] = this.#bytes[at]! | ((rest & ((1 << take) - 1)) << offset);
-      rest >>>= take;
-      left -= take;
-      this.#bitLength += take;
+    const bytes = this.#bytes;
+    let at = this.#bitLength >>> 3;
+    const offset = this.#bitLength & 7;
+    let rest = count === 32 ? value : value & ((1 << count) - 1);
+    // The byte begun, then whole ones; what is behind is zero.
+    bytes[at] = bytes[at]! | (rest << offset);
+    rest >>>= 8 - offset;
+    for (let left = count - (8 - offset); left > 0; left -= 8) {
+      at += 1;
+      bytes[at] = rest;
+      rest >>>= 8;
     }
+    this.#bitLength += count;
   }
 
   /** Writes one bit. */

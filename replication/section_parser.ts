@@ -39,6 +39,8 @@ import type { VersionStore } from "./version_store.ts";
 import { changedFields, type ComponentValue, createValue } from "./value.ts";
 
 const MAX_ENTITY_ID = 0xffff_ffff;
+/** Which fields differ from the newest value held has to be looked up; no mask of a value that changed. */
+const UNKNOWN = 0;
 const STATES = ["alive", "outOfView", "gone"] as const;
 
 /** Reads sections of one link. */
@@ -264,6 +266,7 @@ export class SectionParser {
     }
     const out = this.#pool.nextValue(component);
     let held: number;
+    let changed = UNKNOWN;
     if (code === ReferenceCode.None) {
       held = this.#codecs[component]!.decodeAbsolute(reader, out);
       if ((held & ~allowed) !== 0) reader.fail(Fault.Forbidden);
@@ -281,7 +284,10 @@ export class SectionParser {
       if (isForetold) {
         // Where nothing can be foretold, the plain form is the one legal one.
         if ((codec.foretold & held) === 0) return reader.fail(Fault.NonCanonical);
-        codec.decodeDelta(reader, out, held, this.#history);
+        const said = codec.decodeDelta(reader, out, held, this.#history);
+        // What is foretold is said to have changed only where it did.
+        const isSure = (said & ~codec.foretold) === 0;
+        if (isSure && reference === store.newest(value!.row)) changed = said;
         this.#setTime(reader, (this.#offsetOf(store, reference) + this.#history.shift) | 0);
       } else {
         codec.decodeDelta(reader, out, held);
@@ -290,7 +296,7 @@ export class SectionParser {
     if ((held & ~this.#fieldsNow(component)) !== 0) reader.fail(Fault.WrongEpoch);
     if (reader.fault !== undefined) return;
     const isAbsolute = code === ReferenceCode.None;
-    this.#addValue(component, value, versionTick, this.#time, out, held, isAbsolute);
+    this.#addValue(component, value, versionTick, this.#time, out, held, isAbsolute, changed);
   }
 
   /** Collects the versions named before the reference; false when one is not held. */
@@ -413,7 +419,7 @@ export class SectionParser {
         if ((held & ~this.#fieldsNow(component)) !== 0) whole.fail(Fault.WrongEpoch);
         const fault = whole.finish();
         if (fault !== undefined) return reader.fail(fault);
-        this.#addValue(component, value, versionTick, time, out, held, true);
+        this.#addValue(component, value, versionTick, time, out, held, true, UNKNOWN);
         return;
       }
     } else if (assembly === undefined) {
@@ -442,6 +448,7 @@ export class SectionParser {
     out: ComponentValue,
     held: number,
     isAbsolute: boolean,
+    changed: number,
   ): void {
     const entry = this.#pool.nextEntry("value", this.#id);
     entry.component = component;
@@ -458,6 +465,10 @@ export class SectionParser {
     if (!entry.fresh) return;
     entry.mask = held;
     if (isAbsolute || newestTick === NEVER) return;
+    if (changed !== UNKNOWN) {
+      entry.mask = changed;
+      return;
+    }
     const store = this.#held.stores[component]!;
     const newest = store.newest(value!.row);
     // Fields that were not there before are new, whatever they hold.

@@ -184,8 +184,11 @@ export class VersionStore {
 
   /** Copies a version into `out`. Blobs are shared. */
   load(version: number, out: ComponentValue): void {
-    const from = version * this.laneCount;
-    for (let i = 0; i < this.laneCount; i++) out.lanes[i] = this.#lanes[from + i]!;
+    const count = this.laneCount;
+    const from = version * count;
+    const source = this.#lanes;
+    const { lanes } = out;
+    for (let i = 0; i < count; i++) lanes[i] = source[from + i]!;
     const blobsFrom = version * this.blobCount;
     for (let i = 0; i < this.blobCount; i++) out.blobs[i] = this.#blobs[blobsFrom + i]!;
   }

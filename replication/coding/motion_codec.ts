@@ -9,14 +9,7 @@ import { laneMax } from "../quantise.ts";
 import { isRotation } from "../quaternion.ts";
 import { ArithmeticReader } from "./arithmetic_reader.ts";
 import { ArithmeticWriter } from "./arithmetic_writer.ts";
-import {
-  Distance,
-  HISTORY,
-  MotionClass,
-  MotionModel,
-  type MotionTables,
-  VERSIONS,
-} from "./motion_model.ts";
+import { Distance, MotionClass, MotionModel, type MotionTables, VERSIONS } from "./motion_model.ts";
 import { type LaneCoder, LaneReader, LaneWriter, widthIndex } from "./residual_coder.ts";
 import { RotationChart } from "./rotation_chart.ts";
 
@@ -28,7 +21,9 @@ const UNCHANGED_OTHER = 60_000;
 /** Chance that a value was sampled at the same place of its tick as all versions before, where that was one place. */
 const SAME_OFFSET = 65_000;
 /** Width of the distribution of how far that place moves between versions, 1/64 ticks: about 1.8, as clocks of game loops are. */
-const SHIFT_WIDTH = widthIndex(14);
+const SHIFT_WIDTH = widthIndex(14 * 4_096);
+/** It is expected not to move. */
+const NO_SHIFT = new Float64Array(1);
 /** Chance that a rotation's largest component is the same as before. */
 const SAME_LARGEST = 64_880;
 
@@ -49,6 +44,8 @@ export class References {
   shift = 0;
   /** Whether the baseline and all versions named before it were sampled at the same place of their ticks. */
   isSteady = false;
+  /** Versions among these that are not named. */
+  missing = 0;
 
   /** Begins with a baseline. */
   begin(lanes: Int32Array, at: number): void {
@@ -58,11 +55,13 @@ export class References {
     this.known = 1;
     this.shift = 0;
     this.isSteady = false;
+    this.missing = 0;
   }
 
   /** Adds the version `units` units of time before the baseline; in ascending order. */
   add(units: number, at: number): void {
     this.at[units] = at;
+    this.missing += units - this.known;
     this.known = units + 1;
   }
 }
@@ -267,7 +266,7 @@ function codeShift(coder: LaneCoder, references: References): boolean {
     references.shift = 0;
     return true;
   }
-  const shift = coder.lane(references.shift, 0, SHIFT_WIDTH);
+  const shift = coder.lane(references.shift, NO_SHIFT, 0, SHIFT_WIDTH);
   references.shift = shift | 0;
   return shift === references.shift && !(isSteady && shift === 0);
 }
@@ -290,11 +289,12 @@ function chanceOfRest(references: References, field: FieldGrant): number {
 
 /** Loads the versions of a position or real. */
 function load(references: References, offset: number, axes: number, history: Float64Array): void {
-  const { lanes, at } = references;
-  for (let i = 0; i < VERSIONS; i++) {
-    const from = at[i]!;
-    if (from < 0) continue;
-    for (let a = 0; a < axes; a++) history[i * 3 + a] = lanes[from + offset + a]! >>> 0;
+  const { lanes, at, known } = references;
+  for (let i = 0; i < known; i++) {
+    const from = at[i]! + offset;
+    // Of a version that is not named.
+    if (from < offset) continue;
+    for (let a = 0; a < axes; a++) history[i * 3 + a] = lanes[from + a]! >>> 0;
   }
   fill(references, axes, history);
 }
@@ -307,10 +307,15 @@ function loadTurns(
   chart: RotationChart,
   history: Float64Array,
 ): void {
-  const { lanes, at } = references;
-  for (let i = 0; i < VERSIONS; i++) {
-    const from = at[i]!;
-    if (from >= 0) chart.load(lanes, from + offset, largest, history, i * 3);
+  const { lanes, at, known } = references;
+  for (let i = 0; i < known; i++) {
+    const from = at[i]! + offset;
+    if (from < offset) continue;
+    if (lanes[from] === largest) {
+      history[i * 3] = lanes[from + 1]!;
+      history[i * 3 + 1] = lanes[from + 2]!;
+      history[i * 3 + 2] = lanes[from + 3]!;
+    } else chart.load(lanes, from, largest, history, i * 3);
   }
   fill(references, 3, history);
 }
@@ -318,7 +323,7 @@ function loadTurns(
 /** Puts between versions what lies on the line between their neighbours, and behind the oldest what goes on as before. */
 function fill(references: References, axes: number, history: Float64Array): void {
   const { at, known } = references;
-  for (let i = 1; i < VERSIONS; i++) {
+  for (let i = references.missing === 0 ? known : 1; i < VERSIONS; i++) {
     if (at[i]! >= 0) continue;
     if (i < known) {
       let older = i + 1;
@@ -333,5 +338,4 @@ function fill(references: References, axes: number, history: Float64Array): void
       }
     }
   }
-  for (let i = 0; i < HISTORY; i += 3) for (let a = axes; a < 3; a++) history[i + a] = 0;
 }

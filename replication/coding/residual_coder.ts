@@ -28,9 +28,19 @@ const CUMULATIVE = new Int32Array(TABLE_SIZE + 1);
     CUMULATIVE[i] = Math.round(mass / (1 + portableExp(TABLE_REACH - i / TABLE_STEP)));
   }
 }
+/** About where in the distribution's table, from its middle, a target lies. */
+const INVERSE_BITS = 4;
+const INVERSE = new Int16Array(SCALE >>> INVERSE_BITS);
+for (let i = 0, at = 0; i < INVERSE.length; i++) {
+  const target = (i << INVERSE_BITS) + (1 << INVERSE_BITS >> 1) - ESCAPE - REACH;
+  while (at < TABLE_SIZE && CUMULATIVE[at + 1]! <= target) at += 1;
+  INVERSE[i] = at - TABLE_SIZE / 2;
+}
 /** By width: low bits that are coded as they are, 2 to that power, and table places per symbol. */
 const LOW_BITS = new Uint8Array(WIDTHS);
 const UNIT = new Float64Array(WIDTHS);
+/** How far the middle of what shares a symbol lies above its first number. */
+const OFFSET = new Float64Array(WIDTHS);
 const PER_SYMBOL = new Float64Array(WIDTHS);
 {
   // 2^(1/8) by repeated square roots.
@@ -47,6 +57,7 @@ const PER_SYMBOL = new Float64Array(WIDTHS);
     }
     LOW_BITS[i] = low;
     UNIT[i] = 1 << low;
+    OFFSET[i] = ((1 << low) - 1) / (2 << low);
     PER_SYMBOL[i] = TABLE_STEP / width;
   }
 }
@@ -65,16 +76,16 @@ function boundary(k: number, centre: number, perSymbol: number): number {
   return CUMULATIVE[at]! + (k + REACH) + ESCAPE;
 }
 
-/** Index of a width from 16 times its binary logarithm. */
+/** Index of a width from 16 times its binary logarithm, which is given in 1/4096. */
 export function widthIndex(log16: number): number {
-  const index = Math.floor(log16 / 2 + 0.5) - FIRST_OCTAVE * WIDTHS_PER_OCTAVE;
+  const index = ((log16 + 4096) >> 13) - FIRST_OCTAVE * WIDTHS_PER_OCTAVE;
   return index < 0 ? 0 : index >= WIDTHS ? WIDTHS - 1 : index;
 }
 
 /** Codes or decodes one number after the other; the two ends differ in nothing else. */
 export interface LaneCoder {
-  /** `value` goes in or comes out; `mean` is the prediction, `width` an index. */
-  lane(value: number, mean: number, width: number): number;
+  /** `value` goes in or comes out; the prediction is `means[at]`, `width` an index. */
+  lane(value: number, means: Float64Array, at: number, width: number): number;
   /** A choice between 0 and 1; `chance` is that of 0, on the coder's scale. */
   flag(value: number, chance: number): number;
   /** `count` (0..32) bits as they are. */
@@ -91,18 +102,22 @@ export class LaneWriter implements LaneCoder {
   }
 
   /** Codes `value`. */
-  lane(value: number, mean: number, width: number): number {
+  lane(value: number, means: Float64Array, at: number, width: number): number {
     const unit = UNIT[width]!;
-    const middle = mean / unit;
+    const middle = means[at]! / unit;
     const near = Math.round(middle);
-    const centre = middle - near - (unit - 1) / (2 * unit);
-    const high = Math.floor(value / unit);
+    const centre = middle - near - OFFSET[width]!;
+    const high = unit === 1 ? value : Math.floor(value / unit);
     const k = high - near;
     if (k < -REACH || k > REACH) {
       this.#escape(k);
     } else {
       const perSymbol = PER_SYMBOL[width]!;
-      this.#run.encode(boundary(k, centre, perSymbol), boundary(k + 1, centre, perSymbol));
+      const symbol = k | 0;
+      this.#run.encode(
+        boundary(symbol, centre, perSymbol),
+        boundary(symbol + 1, centre, perSymbol),
+      );
     }
     if (unit > 1) this.#run.encodeBits(value - high * unit, LOW_BITS[width]!);
     return value;
@@ -146,12 +161,12 @@ export class LaneReader implements LaneCoder {
   }
 
   /** Decodes a number. */
-  lane(_value: number, mean: number, width: number): number {
+  lane(_value: number, means: Float64Array, at: number, width: number): number {
     const run = this.#run;
     const unit = UNIT[width]!;
-    const middle = mean / unit;
+    const middle = means[at]! / unit;
     const near = Math.round(middle);
-    const centre = middle - near - (unit - 1) / (2 * unit);
+    const centre = middle - near - OFFSET[width]!;
     const target = run.target();
     let k = 0;
     if (target < ESCAPE) {
@@ -161,23 +176,23 @@ export class LaneReader implements LaneCoder {
       const beyond = POWER[bits]! + this.raw(0, bits) + REACH;
       k = isBelow ? -beyond : beyond;
     } else {
-      // Outwards from the middle, symbol by symbol: most residuals lie within a few.
+      // The table tells about which symbol it is; which it is, its own boundaries do.
       const perSymbol = PER_SYMBOL[width]!;
-      let from = boundary(0, centre, perSymbol);
-      let to = from;
-      if (target >= from) {
-        to = boundary(1, centre, perSymbol);
-        while (target >= to) {
-          k += 1;
-          from = to;
-          to = boundary(k + 1, centre, perSymbol);
-        }
-      } else {
-        do {
-          k -= 1;
-          to = from;
-          from = boundary(k, centre, perSymbol);
-        } while (target < from);
+      const place = INVERSE[target >>> INVERSE_BITS]!;
+      k = Math.round(place / perSymbol + centre) | 0;
+      if (k < -REACH) k = -REACH;
+      else if (k > REACH) k = REACH;
+      let from = boundary(k, centre, perSymbol);
+      let to = boundary(k + 1, centre, perSymbol);
+      while (target >= to) {
+        k += 1;
+        from = to;
+        to = boundary(k + 1, centre, perSymbol);
+      }
+      while (target < from) {
+        k -= 1;
+        to = from;
+        from = boundary(k, centre, perSymbol);
       }
       run.consume(from, to);
     }
