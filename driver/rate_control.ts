@@ -25,7 +25,8 @@ const DRAIN_FAST = 0.8;
 /** A queue drains until so much of what is taken for one is left, or for so many rounds: else the empty path would be forgotten. */
 const EMPTY_SHARE = 0.4;
 const DRAIN_ROUNDS = 12;
-/** Of what arrived in a round that did not make use of its rate, the multiple that the path surely carries or soon shows not to. */
+/** Share of the rate below which a round says little of what the path carries, and of what arrived in it, the multiple that may go next. */
+const UNUSED = 0.3;
 const UNUSED_FACTOR = 2;
 /** Share of a slot that the bytes of one slot may wait for one another. */
 const SLOT_SHARE = 0.75;
@@ -185,7 +186,7 @@ export class RateControl {
     const limitMs = Math.min(noiseMs, Math.max(MOST_QUEUE_FLOOR_MS, MOST_QUEUE_SHARE * base));
     const arrived = this.#acked * 1000 / elapsedMs;
     this.#arrival += (arrived - this.#arrival) * ARRIVAL_WEIGHT;
-    const isUsed = this.#sent * 1000 / elapsedMs > USED * this.#rate;
+    const sent = this.#sent * 1000 / elapsedMs;
     const isDraining = this.#drained > 0 && this.#drained < DRAIN_ROUNDS;
     const isLong = queueMs > (isDraining ? EMPTY_SHARE * limitMs : limitMs);
     // One late round may be a busy machine; a queue stays for the next.
@@ -197,7 +198,7 @@ export class RateControl {
       // What arrives is what the path carries, where more was sent; a little less lets the queue go, as long as it does get shorter. Where
       // little was sent, a busy machine looks like a queue, and what arrived says little of the path.
       if (!isDraining || queueMs >= this.#queueMs) {
-        const carried = isUsed ? arrived : UNUSED_FACTOR * arrived;
+        const carried = sent < UNUSED * this.#rate ? UNUSED_FACTOR * arrived : arrived;
         this.#set(Math.min(this.#rate, carried) * (queueMs > 2 * limitMs ? DRAIN_FAST : DRAIN));
       }
       this.#drained = isDraining ? this.#drained + 1 : 1;
@@ -208,7 +209,7 @@ export class RateControl {
       if (this.#lost > HEAVY_LOSS * (this.#lost + this.#acked)) {
         this.#set(this.#rate * LOSS_FACTOR);
         this.#endCalm();
-      } else if (isUsed) {
+      } else if (sent > USED * this.#rate) {
         this.#calm += 1;
         this.#set(this.#rate * this.#growth());
       }

@@ -1,7 +1,7 @@
 // Every bound of the driver in one table: number, unit, reason. A loop, queue, map or string without a row here is a mistake.
 
 /** Version of the network protocol; peers of another version are refused. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 /** Application-layer protocol name of the QUIC handshake (RFC 7301). */
 export const ALPN = "syncra/1";
 /** Version of the engine link; an engine of another version is refused with a message that names both. */

@@ -220,7 +220,7 @@ function readIds(bits: Bits): number[] {
 
 function readJoin(bits: Bits): Control {
   const version = bits.varint();
-  rule(version === 1, "Incompatible", `protocol version ${version}`);
+  rule(version === 2, "Incompatible", `protocol version ${version}`);
   const schemaHash = bits.take(32).toHex();
   const credential = bits.u8();
   rule(credential <= 1, "UnknownKind", `credential ${credential}`);

@@ -53,7 +53,7 @@ export class Stranger {
 
   /** Asks to join. */
   join(): void {
-    const body = new BitWriter().bits(8, 1).varint(1);
+    const body = new BitWriter().bits(8, 1).varint(2);
     body.bytes(Uint8Array.fromHex(this.#world.schemaHash)).bits(8, 0).bits(8, 0);
     // Padded to 256 bytes: 36 are in use.
     this.#control(body.bytes(new Uint8Array(220)));

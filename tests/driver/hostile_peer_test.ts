@@ -82,7 +82,7 @@ Deno.test("ServerCore takes a second control stream for a channel that nobody de
   const before = counters.get("join.accepted");
   second.write(encodeControlFrame(encodeControl({
     kind: "join",
-    protocolVersion: 1,
+    protocolVersion: 2,
     schemaHash: Uint8Array.fromHex(GRANTS.schemaHash),
     credential: "none",
     resume: undefined,
@@ -232,7 +232,7 @@ Deno.test("ServerCore drops a peer that does not read its control stream", () =>
 Deno.test("ServerCore ends a connection that joins twice, proves unasked, or speaks as the server", () => {
   const join: ControlMessage = {
     kind: "join",
-    protocolVersion: 1,
+    protocolVersion: 2,
     schemaHash: Uint8Array.fromHex(GRANTS.schemaHash),
     credential: "none",
     resume: undefined,

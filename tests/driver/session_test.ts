@@ -124,7 +124,7 @@ Deno.test("ServerCore refuses another protocol version, another schema and a cre
     assert(raw.closed !== undefined);
     return [raw.of("refused")[0]?.code, raw.closed.code];
   };
-  assertEquals(refused({ protocolVersion: 2 }), [Fault.Incompatible, Fault.Incompatible]);
+  assertEquals(refused({ protocolVersion: 1 }), [Fault.Incompatible, Fault.Incompatible]);
   assertEquals(
     refused({ schemaHash: new Uint8Array(32) }),
     [Fault.Incompatible, Fault.Incompatible],
@@ -322,7 +322,7 @@ Deno.test("ServerCore judges only the first of two joins on one connection", () 
   const raw = new RawPeer(pair);
   const join = {
     kind: "join",
-    protocolVersion: 1,
+    protocolVersion: 2,
     schemaHash: Uint8Array.fromHex(GRANTS.schemaHash),
     credential: "none",
     resume: { peer: 1, secret: new Uint8Array(32) },

@@ -105,7 +105,7 @@ Deno.test("`decodeControl()` refuses a kind, when it goes the wrong way or is no
 });
 
 Deno.test("`decodeControl()` refuses another protocol version, when the rest would not even parse", () => {
-  assertEquals(faultOf(Uint8Array.of(1, 2), "toAuthority"), Fault.Incompatible);
+  assertEquals(faultOf(Uint8Array.of(1, 1), "toAuthority"), Fault.Incompatible);
   assertEquals(faultOf(Uint8Array.of(1, 0), "toAuthority"), Fault.Incompatible);
 });
 

@@ -49,7 +49,7 @@ Deno.test("a join outweighs its challenge and the longest refusal together, so t
     bytes({ kind: "refused", code: 2 ** 30 - 1, reason });
   const join = bytes({
     kind: "join",
-    protocolVersion: 1,
+    protocolVersion: 2,
     schemaHash: new Uint8Array(32),
     credential: "token",
     resume: undefined,

@@ -111,6 +111,32 @@ Deno.test("`MotionCodec` never looks at a field that the peer is not sent", () =
   assertEquals(encode(1), encode(77_777));
 });
 
+Deno.test("`MotionCodec` keeps nothing of one value that could show in the next, at either end", () => {
+  const used = new MotionCodec(LAYOUT.fields, new MotionTables());
+  const named = [[1, 2, 3, 4, 5], [1], [5], [2, 4], [1, 2]];
+  const encode = (codec: MotionCodec, t: number, names: readonly number[], held: number) => {
+    const writer = new Writer();
+    codec.encode(writer, references(t, 1 + t % 3, names), lanesAt(t).slice(), held, held);
+    return writer.finish();
+  };
+  const prng = new Prng(11);
+  for (let n = 0; n < 400; n++) {
+    // Whatever came before, of more fields, more versions, another place.
+    encode(used, 20 + prng.nextBelow(500), named[prng.nextBelow(5)]!, ALL);
+    const t = 20 + prng.nextBelow(500);
+    const names = named[prng.nextBelow(5)]!;
+    const held = 1 + prng.nextBelow(0b11111);
+    const bytes = encode(new MotionCodec(LAYOUT.fields, new MotionTables()), t, names, held);
+    assertEquals(encode(used, t, names, held).toHex(), bytes.toHex(), `value ${n}`);
+    const refs = references(t, 1 + t % 3, names);
+    const out = base(refs);
+    const fresh = base(refs);
+    used.decode(new Reader(bytes), refs, out, held);
+    new MotionCodec(LAYOUT.fields, new MotionTables()).decode(new Reader(bytes), refs, fresh, held);
+    assertEquals(out, fresh);
+  }
+});
+
 Deno.test("`MotionCodec.decode()` ends with a value or a fault, whatever the bytes say", () => {
   const codec = new MotionCodec(LAYOUT.fields, new MotionTables());
   const prng = new Prng(7);
