@@ -44,6 +44,7 @@ import type { DecodedSnapshot, SnapshotReceiver } from "../replication/snapshot_
 import type { SnapshotSender } from "../replication/snapshot_sender.ts";
 import type { Connection } from "../transport/connection.ts";
 import { readVoiceSection, type VoiceFrame, VoiceSectionWriter } from "../voice/voice_section.ts";
+import { ByteWindow } from "./byte_window.ts";
 import type { Counters } from "./counters.ts";
 import type { LogRing } from "./log_ring.ts";
 import { type JoinBudget, RateControl } from "./rate_control.ts";
@@ -86,7 +87,7 @@ export interface PeerLinkOptions {
   readonly channels: readonly ChannelGrant[];
   /** World epoch that both ends agreed on. */
   readonly worldEpoch: number;
-  /** Bytes a second of state to this peer, at most. */
+  /** Bytes of datagrams with state to this peer in any second, at most: the last of them may exceed it by a part of itself. */
   readonly bytesPerSecond: number;
   /** What counts in place of that while the peer has just joined. Left out: joins have no budget of their own. */
   readonly join?: JoinBudget;
@@ -128,6 +129,8 @@ export class PeerLink {
   readonly #rate: RateControl;
   #budgetBytes = 0;
   #budgetMs = 0;
+  /** Datagrams with state, whole: what else they carry counts too. */
+  readonly #stateWindow = new ByteWindow();
   #newestTime: TimelineTime;
   readonly #settled: SettledTicks;
   /** Newest tick of a datagram that was sent. */
@@ -331,7 +334,7 @@ export class PeerLink {
         (withState
           ? this.#acks.needsAck || tickOf(time) <= this.#vouchTick
           : this.#acks.isAckOverdue);
-      const maySendState = state && this.#maySendState();
+      const maySendState = state && this.#maySendState(nowMs);
       const sent = this.#sendOne(time, nowMs, maySendState, isBareDue);
       if (sent === "state") this.#hasSentState = true;
       // Nothing is left of what it may see: it is as everyone from now on.
@@ -409,9 +412,16 @@ export class PeerLink {
     this.#sent.add(sequence, nowMs, bytes.length, hasSections);
     if (hasSections) this.#rate.handleSent(bytes.length);
     this.#sentTick = Math.max(this.#sentTick, tickOf(time));
-    // Voice and messages may overdraw the budget of state by one slot; a deeper debt would silence state long after they ended.
-    const debt = this.#rate.bytesPerSecond / this.#options.tickHz;
-    this.#budgetBytes = Math.max(this.#budgetBytes - bytes.length, -debt);
+    const budget = this.#budgetBytes - bytes.length;
+    if (hasState) {
+      this.#budgetBytes = budget;
+      // A join's bytes are its own budget's, and must not silence what comes after it.
+      if (!this.#rate.isJoining) this.#stateWindow.add(nowMs, bytes.length);
+    } else {
+      // Voice and messages may overdraw the budget of state by one slot; a deeper debt would silence state long after they ended.
+      const debt = this.#rate.bytesPerSecond / this.#options.tickHz;
+      this.#budgetBytes = Math.max(budget, Math.min(this.#budgetBytes, -debt));
+    }
     this.#counters.add("net.bytesOut", bytes.length);
     this.#counters.add("net.datagramsOut");
     if (!this.#connection.sendDatagram(bytes)) this.#counters.add("net.sendDropped");
@@ -419,7 +429,9 @@ export class PeerLink {
   }
 
   /** State waits while the second's bytes are spent or more is under way than a round trip carries: nothing stale is ever queued. */
-  #maySendState(): boolean {
+  #maySendState(nowMs: number): boolean {
+    // Slots that come early or late could earn a little more within a second.
+    if (this.#stateWindow.sum(nowMs) >= this.#options.bytesPerSecond) return false;
     // The round trip of the empty path: with what a queue adds to it the queue would grow.
     const roundMs = Math.min(this.rttMs, this.#rate.baseMs);
     const windowMs = roundMs + 2000 / this.#options.tickHz;
@@ -429,10 +441,10 @@ export class PeerLink {
   }
 
   #earnBudget(nowMs: number): void {
-    const { bytesPerSecond, isUnlimited } = this.#rate;
+    const { bytesPerSecond } = this.#rate;
     const earned = bytesPerSecond * Math.max(0, nowMs - this.#budgetMs) / 1000;
-    // What was not made use of may go at once, but not onto a path that is known to be narrow.
-    const most = isUnlimited ? bytesPerSecond / 4 : bytesPerSecond / this.#options.tickHz;
+    // What was not made use of is not saved up: a burst of it would be missing from the rest of its second.
+    const most = bytesPerSecond / this.#options.tickHz;
     this.#budgetBytes = Math.min(this.#budgetBytes + earned, most);
     this.#budgetMs = nowMs;
   }

@@ -81,7 +81,9 @@ export const hostSchema = z.strictObject({
   ),
   limits: z.strictObject({
     peerBytesPerSecond: z.int().min(MIN_PEER_BYTES_PER_S).max(MAX_PEER_BYTES_PER_S)
-      .default(DEFAULT_PEER_BYTES_PER_S).describe("Bytes a second sent to one peer, at most."),
+      .default(DEFAULT_PEER_BYTES_PER_S).describe(
+        "Bytes of datagrams with state to one peer in any second; one packet more at most.",
+      ),
     joinBytesPerSecond: z.int().min(MIN_PEER_BYTES_PER_S).max(MAX_PEER_BYTES_PER_S)
       .default(DEFAULT_JOIN_BYTES_PER_S).describe(
         "Server: bytes a second sent to a peer that has just joined, in place of `peerBytesPerSecond`, until it has all that it may see or `joinMs` is over.",

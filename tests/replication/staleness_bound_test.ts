@@ -1,0 +1,108 @@
+import { assert, assertEquals, assertGreater } from "@std/assert";
+import { makeEntityId } from "../../protocol/entity_id.ts";
+import { createInterestResult } from "../../replication/interest.ts";
+import { stalenessBound } from "../../replication/staleness_bound.ts";
+import { createValue } from "../../replication/value.ts";
+import { World } from "../../replication/world.ts";
+import { below, createPrng } from "../support/prng.ts";
+import { BLOB, PLAYER, sampleGrants } from "../support/sample_grants.ts";
+import { PERFECT, SnapshotLink } from "../support/snapshot_link.ts";
+
+/** Bytes of each value; what else an entity takes in a section, and the section itself, lies below the rest. */
+const VALUE_BYTES = 100;
+const ENTITY_BITS = 8 * VALUE_BYTES + 120;
+const FRAME_BITS = 64;
+const WARM_TICKS = 150;
+const TICKS = 250;
+/** Metres at which an entity counts 4, 2 and 1. */
+const DISTANCES = [1, 10, 40];
+
+Deno.test("`stalenessBound()` is never exceeded and comes within a factor 4, when worlds, weights and budgets are random", () => {
+  const grants = sampleGrants();
+  let closest = 0;
+  for (let seed = 1; seed <= 40; seed++) {
+    const prng = createPrng(seed);
+    const world = new World(grants);
+    const entities = 2 + below(prng, 40);
+    const perSection = 1 + below(prng, 3);
+    const maxDatagrams = 1 + below(prng, 2);
+    const perTick = perSection * maxDatagrams;
+    const bound = stalenessBound(entities, perTick);
+    const link = new SnapshotLink({
+      grants,
+      world,
+      peer: 1,
+      roleIndex: PLAYER,
+      direction: "down",
+      path: PERFECT,
+      prng,
+      maxBits: FRAME_BITS + perSection * ENTITY_BITS,
+      maxDatagrams,
+    });
+    const write = (slot: number, tick: number) => {
+      const id = makeEntityId(slot, 0);
+      const value = createValue(grants.components[BLOB]!);
+      value.blobs[0] = Uint8Array.from({ length: VALUE_BYTES }, () => below(prng, 256));
+      if (world.isAlive(id)) world.write(id, BLOB, 1, value, tick, tick * 64);
+      else {
+        world.spawn(id, 0, tick);
+        world.addComponent(id, BLOB, value, tick, tick * 64);
+      }
+    };
+    const candidates = createInterestResult();
+    const metres: number[] = [];
+    // Where one is far and all others near it waits longest; elsewhere the weights are random, and change or do not.
+    const isLonely = seed % 2 === 0;
+    const isRestless = seed % 4 === 1;
+    const changes = [1, 0.6, 0.2][below(prng, 3)]!;
+    const waited = new Int32Array(entities + 1);
+    let longest = 0;
+    for (let tick = 1; tick <= WARM_TICKS + TICKS; tick++) {
+      for (let slot = 1; slot <= entities; slot++) {
+        if (tick === 1 || (tick > WARM_TICKS && (isLonely || prng() < changes))) write(slot, tick);
+        if (tick === 1 || (isRestless && prng() < 0.2)) {
+          metres[slot] = isLonely ? (slot === 1 ? 40 : 1) : DISTANCES[below(prng, 3)]!;
+        }
+        candidates.slots[slot - 1] = slot;
+        candidates.distanceSquared[slot - 1] = metres[slot]! ** 2;
+      }
+      candidates.count = entities;
+      world.expire(tick);
+      link.step(tick, candidates);
+      link.receiver.expire(tick);
+      for (let slot = 1; slot <= entities; slot++) {
+        const id = makeEntityId(slot, 0);
+        const isRight = link.receiver.hash(id) === world.hash(id);
+        if (tick <= WARM_TICKS) {
+          assert(isRight || tick < WARM_TICKS, `seed ${seed}: all are known before it counts`);
+          continue;
+        }
+        waited[slot] = isRight ? 0 : waited[slot]! + 1;
+        longest = Math.max(longest, waited[slot]!);
+      }
+    }
+    const context =
+      `seed ${seed}: ${longest} of ${bound} ticks, ${entities} entities, ${perTick} a tick`;
+    assert(longest <= bound, context);
+    if (bound > 4) closest = Math.max(closest, longest / bound);
+  }
+  assertGreater(closest, 1 / 4);
+});
+
+Deno.test("`stalenessBound()` is the largest wait that the inequality allows", () => {
+  for (let entities = 1; entities <= 60; entities++) {
+    for (const perTick of [1, 2, 3, 7, 30, 100]) {
+      let expected = 0;
+      let count = 0;
+      let next = 1;
+      for (let d = 1; d <= 3_000; d++) {
+        if (d === next) {
+          count += 1;
+          next = Math.max(d + 1, Math.ceil(d * 4 / 3));
+        }
+        if (d * perTick <= (entities - 1) * count) expected = d;
+      }
+      assertEquals(stalenessBound(entities, perTick), expected, `${entities} at ${perTick}`);
+    }
+  }
+});
