@@ -9,7 +9,8 @@ import { JOIN_BASE_ROWS, JOIN_ROWS_BURST, JOIN_ROWS_PER_S } from "../protocol/li
  * A join costs about what its peer will be shown, entity by entity. How much that is, is known only once it sees; what those who are there see
  * on average is taken for it, and without anybody the whole world.
  *
- * Order of calls: `handleTick` once a tick; `mayAdmit`, then `handleAdmitted` for each that comes in, whether it had to wait or not.
+ * Order of calls: `handleTick` once a tick; `mayAdmit`, then `charge` for each that is next, and `giveBack` where it does not come in after all;
+ * `handleResumed` for each that takes up its place, and waits for nobody.
  */
 export class JoinPace {
   #rows = JOIN_ROWS_BURST;
@@ -31,9 +32,25 @@ export class JoinPace {
     return this.#rows > 0;
   }
 
-  /** Somebody came in, to a world with so many entities. */
-  handleAdmitted(entities: number): void {
-    const shown = this.#viewers === 0 ? entities : this.#seen / this.#viewers;
-    this.#rows -= JOIN_BASE_ROWS + shown;
+  /** Somebody is next, to a world with so many entities: counts what that costs before it is known whether it is let in. Returns it. */
+  charge(entities: number): number {
+    const rows = this.#costOf(entities);
+    this.#rows -= rows;
+    return rows;
+  }
+
+  /** Who was charged so much is not let in. */
+  giveBack(rows: number): void {
+    this.#rows = Math.min(JOIN_ROWS_BURST, this.#rows + rows);
+  }
+
+  /** Somebody took up its place again. Those who do so all the time keep newcomers waiting for one burst's time, not for ever. */
+  handleResumed(entities: number): void {
+    const least = Math.min(this.#rows, -JOIN_ROWS_BURST);
+    this.#rows = Math.max(least, this.#rows - this.#costOf(entities));
+  }
+
+  #costOf(entities: number): number {
+    return JOIN_BASE_ROWS + (this.#viewers === 0 ? entities : this.#seen / this.#viewers);
   }
 }

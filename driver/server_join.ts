@@ -42,11 +42,13 @@ export interface JoinEvents {
   detached(peer: ServerPeer): void;
 }
 
+/** Somebody's turn has come, for which so many rows were charged. */
+type GoOn = (nowMs: number, rows: number) => void;
+
 /** One that has said all it has to say, and waits for its turn. */
 interface Waiting {
   readonly half: HalfJoined;
-  /** Its turn has come. */
-  readonly goOn: (nowMs: number) => void;
+  readonly goOn: GoOn;
 }
 
 /** The door of a server. */
@@ -289,6 +291,7 @@ export class ServerJoin {
       return this.#refuse(half, CloseCode.Credential, reason);
     }
     this.#letIn(half, this.#places.takeUp(half, resume.peer, claim.next, nowMs));
+    this.#state.joinPace.handleResumed(this.#state.world.entityCount);
   }
 
   #joinAnew(half: HalfJoined, credential: JoinMessage["credential"], nowMs: number): void {
@@ -296,7 +299,11 @@ export class ServerJoin {
     if (credential === "none") {
       if (identity.anonymous) {
         half.attempt.wait();
-        return this.#inTurn(half, (atMs) => this.#admitNew(half, defaultRole, atMs), nowMs);
+        return this.#inTurn(
+          half,
+          (atMs, rows) => this.#admitNew(half, defaultRole, atMs, rows),
+          nowMs,
+        );
       }
       return this.#refuse(half, CloseCode.Credential, "this world wants a join token");
     }
@@ -316,18 +323,28 @@ export class ServerJoin {
     // A token is used up once it is found good: it is not looked at before its bearer may come in.
     this.#inTurn(
       half,
-      () =>
-        this.#tokens.judge(message, challenge, pin, () => !half.isOver, (verdict) => {
-          if (!verdict.isGood) this.#refuse(half, verdict.code, verdict.reason);
-          else this.#admitNew(half, verdict.role, this.#state.nowMs, verdict.introduce);
-        }),
+      (_nowMs, rows) => {
+        const isWanted = () => {
+          if (half.isOver) this.#state.joinPace.giveBack(rows);
+          return !half.isOver;
+        };
+        this.#tokens.judge(message, challenge, pin, isWanted, (verdict) => {
+          if (verdict.isGood) {
+            return this.#admitNew(half, verdict.role, this.#state.nowMs, rows, verdict.introduce);
+          }
+          this.#state.joinPace.giveBack(rows);
+          this.#refuse(half, verdict.code, verdict.reason);
+        });
+      },
       this.#state.nowMs,
     );
   }
 
   /** Goes on with one that nothing is missing of: at once, or when newcomers before it have been let in. */
-  #inTurn(half: HalfJoined, goOn: (nowMs: number) => void, nowMs: number): void {
-    if (this.#waiting.length === 0 && this.#state.joinPace.mayAdmit(nowMs)) return goOn(nowMs);
+  #inTurn(half: HalfJoined, goOn: GoOn, nowMs: number): void {
+    if (this.#waiting.length === 0 && this.#state.joinPace.mayAdmit(nowMs)) {
+      return this.#goOn(goOn, nowMs);
+    }
     this.#waiting.push({ half, goOn });
     this.#state.counters.add("join.waited");
   }
@@ -343,8 +360,13 @@ export class ServerJoin {
       waiting.splice(at, 1);
       if (half.isOver) continue;
       this.#lastNetwork = networkOf(half.connection.label);
-      goOn(nowMs);
+      this.#goOn(goOn, nowMs);
     }
+  }
+
+  /** It is charged before its verdict is known, which may come later: else all who wait would go on at once. */
+  #goOn(goOn: GoOn, nowMs: number): void {
+    goOn(nowMs, this.#state.joinPace.charge(this.#state.world.entityCount));
   }
 
   /** Gives a new place; `introduce` is called before the engine hears of the peer. */
@@ -352,18 +374,19 @@ export class ServerJoin {
     half: HalfJoined,
     role: number,
     nowMs: number,
+    rows: number,
     introduce?: (peer: number) => void,
   ): void {
     const peer = this.#places.admitNew(half, role, nowMs, introduce);
-    if (peer === undefined) this.#refuse(half, CloseCode.Full, "the world is full");
-    else this.#letIn(half, peer);
+    if (peer !== undefined) return this.#letIn(half, peer);
+    this.#state.joinPace.giveBack(rows);
+    this.#refuse(half, CloseCode.Full, "the world is full");
   }
 
   /** It has a place in the world, and so none of those who wait at the door. */
   #letIn(half: HalfJoined, peer: ServerPeer): void {
     half.peer = peer;
     this.#halfJoined.delete(half);
-    this.#state.joinPace.handleAdmitted(this.#state.world.entityCount);
   }
 
   #handleClosed(half: HalfJoined, info: CloseInfo): void {

@@ -20,7 +20,7 @@ import { RawPeer } from "../support/raw_peer.ts";
 function admitAll(pace: JoinPace, nowMs: number, entities: number): number {
   let count = 0;
   while (count < 10_000 && pace.mayAdmit(nowMs)) {
-    pace.handleAdmitted(entities);
+    pace.charge(entities);
     count += 1;
   }
   return count;
@@ -41,6 +41,27 @@ Deno.test("`JoinPace` goes by what those who are there see, where not everyone s
   const pace = new JoinPace();
   pace.handleTick(3 * 80, 3);
   assertEquals(admitAll(pace, 0, 50_000), JOIN_ROWS_BURST / (80 + JOIN_BASE_ROWS));
+});
+
+Deno.test("`JoinPace` counts who is next before it is known whether it is let in, and takes that back", () => {
+  const pace = new JoinPace();
+  const charged: number[] = [];
+  while (pace.mayAdmit(0)) charged.push(pace.charge(5_000));
+  assertEquals(charged.length, Math.ceil(JOIN_ROWS_BURST / (5_000 + JOIN_BASE_ROWS)));
+  for (const rows of charged) pace.giveBack(rows);
+  assertEquals(admitAll(pace, 0, 5_000), charged.length);
+  for (let i = 0; i < 1_000; i++) pace.giveBack(5_000);
+  assertEquals(admitAll(pace, 1_000, 5_000), charged.length, "no more than a burst is saved up");
+});
+
+Deno.test("`JoinPace.handleResumed()` keeps newcomers waiting no longer than a burst takes, however many resume", () => {
+  const pace = new JoinPace();
+  for (let nowMs = 0; nowMs < 10_000; nowMs += 10) {
+    pace.handleResumed(5_000);
+    const isOpen = pace.mayAdmit(nowMs);
+    assert(nowMs < 200 || !isOpen);
+  }
+  assert(pace.mayAdmit(10_000 + 1_000 * JOIN_ROWS_BURST / JOIN_ROWS_PER_S));
 });
 
 /** A server whose world is large. Newcomers may read nothing of it, which saves the time of sending it: the pace goes by what is looked at. */
