@@ -8,13 +8,13 @@ import { reversed, SCALE, SCALE_BITS } from "./arithmetic_writer.ts";
 /** Reads runs of an `ArithmeticWriter`. */
 export class ArithmeticReader {
   #reader: Reader | undefined;
+  // The present interval's lower end, its upper end less that, and where in it the run's number lies; words.
   #low = 0;
-  #high = -1;
-  #value = 0;
-  #step = 0;
-  /** Bits that symbols have shifted out of `#value`. */
+  #range = -1;
+  #offset = 0;
+  /** Bits that symbols have shifted out. */
   #taken = 0;
-  // Bits behind those in `#value`, the first one highest.
+  // Bits behind those in `#offset`, the first one highest.
   #ahead = 0;
   #aheadBits = 0;
 
@@ -22,50 +22,44 @@ export class ArithmeticReader {
   begin(reader: Reader): void {
     this.#reader = reader;
     this.#low = 0;
-    this.#high = -1;
+    this.#range = -1;
+    this.#offset = reversed(reader.peek(0, 32)) | 0;
     this.#taken = 0;
+    this.#ahead = 0;
     this.#aheadBits = 0;
-    this.#value = reversed(reader.peek(0, 32)) | 0;
-    this.#step = 1 << (32 - SCALE_BITS);
   }
 
   /** Where in `[0, 2^16)` the next symbol lies: it is the one whose interval holds this number. Call {@linkcode consume} with it. */
   target(): number {
-    const step = (this.#high - this.#low) >>> SCALE_BITS;
-    this.#step = step;
-    const at = (((this.#value - this.#low) >>> 0) / step) | 0;
+    const at = ((this.#offset >>> 0) / (this.#range >>> SCALE_BITS)) | 0;
     return at < SCALE ? at : SCALE - 1;
   }
 
   /** Takes the symbol of the interval `[from, to)` that holds the last target. */
   consume(from: number, to: number): void {
-    const base = this.#low;
-    let high = to === SCALE ? this.#high : (base + Math.imul(this.#step, to) - 1) | 0;
-    let low = (base + Math.imul(this.#step, from)) | 0;
-    let value = this.#value;
-    const same = Math.clz32(low ^ high);
-    if (same > 0) {
-      low <<= same;
-      high = (high << same) | ((1 << same) - 1);
-      value = (value << same) | this.#next(same);
+    const step = this.#range >>> SCALE_BITS;
+    const below = Math.imul(step, from);
+    // The last interval takes what the division left over.
+    this.#narrow(below, to === SCALE ? this.#range - below : Math.imul(step, to - from) - 1);
+  }
+
+  /** Reads a choice between 0 and 1, of which 0 has the interval `[0, chance)`. */
+  choice(chance: number): number {
+    const edge = Math.imul(this.#range >>> SCALE_BITS, chance);
+    if ((this.#offset >>> 0) < (edge >>> 0)) {
+      this.#narrow(0, edge - 1);
+      return 0;
     }
-    const near = Math.min(Math.clz32(~(low << 1)), Math.clz32(high << 1));
-    if (near > 0) {
-      low = (low << near) & 0x7fff_ffff;
-      high = (high << near) | ((1 << near) - 1) | 0x8000_0000;
-      value = ((value << near) | this.#next(near)) ^ 0x8000_0000;
-    }
-    this.#low = low;
-    this.#high = high;
-    this.#value = value;
+    this.#narrow(edge, this.#range - edge);
+    return 1;
   }
 
   /** Reads `count` (0..16) bits that are as likely 0 as 1. */
   bits(count: number): number {
     if (count === 0) return 0;
-    const width = SCALE >>> count;
-    const value = Math.floor(this.target() / width);
-    this.consume(value * width, (value + 1) * width);
+    const left = SCALE_BITS - count;
+    const value = this.target() >>> left;
+    this.consume(value << left, (value + 1) << left);
     return value;
   }
 
@@ -74,25 +68,28 @@ export class ArithmeticReader {
     const reader = this.#reader!;
     reader.skip(this.#taken + 2);
     const last = this.#low >>> 30 === 0 ? 1 : 2;
-    if (this.#value >>> 30 !== last) reader.fail(Fault.NonCanonical);
+    if ((this.#low + this.#offset) >>> 30 !== last) reader.fail(Fault.NonCanonical);
   }
 
-  /** The next `count` (1..32) bits, the first one highest. */
-  #next(count: number): number {
-    const left = this.#aheadBits;
+  /** Goes over to the part of the interval that begins `below` above its lower end, and shifts out the bits that are certain then. */
+  #narrow(below: number, range: number): void {
+    const low = (this.#low + below) | 0;
+    const high = low + range;
+    // Bits that both ends share; then those where they are 01... and 10...: what is not known is the first of these only.
+    const same = Math.clz32(low ^ high);
+    const count = same + Math.clz32(~((low & ~high) << (same + 1)));
+    if (count > this.#aheadBits) this.#refill();
+    this.#low = (low << count) & 0x7fff_ffff;
+    this.#range = ((range + 1) << count) - 1;
+    this.#offset = ((this.#offset - below) << count) | ((this.#ahead >>> 1) >>> (31 - count));
+    this.#ahead <<= count;
+    this.#aheadBits -= count;
     this.#taken += count;
-    if (count <= left) {
-      const bits = this.#ahead >>> (32 - count);
-      this.#ahead = count === 32 ? 0 : this.#ahead << count;
-      this.#aheadBits = left - count;
-      return bits;
-    }
-    const head = left === 0 ? 0 : this.#ahead >>> (32 - left);
-    const rest = count - left;
-    this.#ahead = reversed(this.#reader!.peek(this.#taken - rest + 32, 32)) | 0;
-    this.#aheadBits = 32 - rest;
-    const tail = this.#ahead >>> (32 - rest);
-    this.#ahead = rest === 32 ? 0 : this.#ahead << rest;
-    return rest === 32 ? tail : (head << rest) | tail;
+  }
+
+  /** Looks up the next 32 bits ahead. No symbol shifts out more: an interval of one part of the scale 18. */
+  #refill(): void {
+    this.#ahead = reversed(this.#reader!.peek(this.#taken + 32, 32)) | 0;
+    this.#aheadBits = 32;
   }
 }

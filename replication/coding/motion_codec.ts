@@ -22,8 +22,6 @@ const UNCHANGED_OTHER = 60_000;
 const SAME_OFFSET = 65_000;
 /** Width of the distribution of how far that place moves between versions, 1/64 ticks: about 1.8, as clocks of game loops are. */
 const SHIFT_WIDTH = widthIndex(14 * 4_096);
-/** It is expected not to move. */
-const NO_SHIFT = new Float64Array(1);
 /** Chance that a rotation's largest component is the same as before. */
 const SAME_LARGEST = 64_880;
 
@@ -266,7 +264,7 @@ function codeShift(coder: LaneCoder, references: References): boolean {
     references.shift = 0;
     return true;
   }
-  const shift = coder.lane(references.shift, NO_SHIFT, 0, SHIFT_WIDTH);
+  const shift = coder.number(references.shift, SHIFT_WIDTH);
   references.shift = shift | 0;
   return shift === references.shift && !(isSteady && shift === 0);
 }

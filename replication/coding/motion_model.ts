@@ -2,8 +2,8 @@
 // lanes and the tables it was trained to; which versions there are, and what lanes mean, is the business of `motion_codec.ts`.
 
 import { MOTION_TABLES } from "./motion_tables.ts";
-import { portableLog2 } from "./portable_math.ts";
-import { type LaneCoder, widthIndex } from "./residual_coder.ts";
+import { log16 } from "./log_scale.ts";
+import { type Foretold, type LaneCoder, WEIGHT_UNIT } from "./residual_coder.ts";
 
 /** Versions that a prediction looks at: the baseline and five before it, one unit of time apart. */
 export const VERSIONS = 6;
@@ -23,13 +23,8 @@ const ROW = SCALES + PREDICTORS * WEIGHTS;
 /** What is trained to a length of time wins over formulas unless its errors were 2.5 times as large. */
 const TRAINED_FACTOR = 0.4;
 
-/** The tables' unit is one over this. */
-const WEIGHT_UNIT = 4096;
 /** What 16 log2 of the width loses for a lane that did not move in all the history, beside others that did; in the tables' unit. */
 const AT_REST = 48 * WEIGHT_UNIT;
-/** Half of a width, which is what a lattice's lanes are coded in; in the tables' unit. */
-const HALF_WIDTH = 16 * WEIGHT_UNIT;
-
 // Places among the weights.
 const OWN_ERROR = 0;
 const OWN_ERROR_BEFORE = 1;
@@ -43,21 +38,6 @@ const FIRST_FIELD = 8;
 const FIELD_BEFORE = 9;
 const PARTNER = 10;
 const BIAS = 11;
-
-/** 16 log2(q / 4 + 1/2), rounded to the nearest, by quarters q. */
-const LOG = new Int16Array(1 << 16);
-for (let q = 0; q < LOG.length; q++) LOG[q] = Math.floor(16 * portableLog2(q / 4 + 0.5, 20) + 0.5);
-
-/** 16 log2(x + 1/2), of x (not negative) cut to quarters. */
-function log16(x: number): number {
-  const quarters = x * 4;
-  return quarters < 65_536 ? LOG[quarters | 0]! : farLog16(quarters);
-}
-
-function farLog16(quarters: number): number {
-  if (quarters < 2_147_483_648) return LOG[(quarters / 65_536) | 0]! + 256;
-  return LOG[32_767]! + 256;
-}
 
 /** Kinds of vectors that the tables tell apart. */
 export const MotionClass = { Position: 0, Rotation: 2 } as const;
@@ -101,19 +81,19 @@ export class Distance {
 }
 
 /** One vector of one value while it is coded; reused. */
-export class MotionModel {
+export class MotionModel implements Foretold {
   /** Earlier versions, `HISTORY` numbers. */
   readonly history = new Float64Array(HISTORY);
-  /** Coded lanes less their predictions. */
+  readonly means = new Float64Array(3);
+  readonly scales = new Int32Array(3);
+  firstLane = 0;
+  lanesBefore = 0;
   readonly residual = new Float64Array(3);
+  residualSum = 0;
   /** 16 log2 of the residuals' mean magnitude. */
   residualLog = 0;
-  readonly #steps = new Float64Array(HISTORY - 3);
   /** By predictor: three lanes' errors at the baseline, then at the version before. */
   readonly #errors = new Float64Array(PREDICTORS * 6);
-  /** By lane, in the tables' unit: what of 16 log2 of the width does not depend on the lanes before. */
-  readonly #scales = new Int32Array(3);
-  readonly #means = new Float64Array(3);
 
   /**
    * Codes `axes` lanes from `lanes[at]` on: they go in at the writing end, come out at the reading end.
@@ -141,80 +121,49 @@ export class MotionModel {
     partner: MotionModel | undefined,
   ): boolean {
     const row = ((kind + (first === undefined ? 0 : 1)) * LAGS.length + distance.place) * ROW;
-    const best = this.#choose(tables.rows, row, kind, distance, known, axes, first, before);
-    const weights = tables.weights;
-    const W = row + SCALES + best * WEIGHTS;
-    this.#widen(weights, W, best, axes, first, before, partner);
-    const firstLane = weights[W + FIRST_LANE]!;
-    const lanesBefore = weights[W + LANES_BEFORE]!;
-    const means = this.#means;
-    const scales = this.#scales;
-    const residual = this.residual;
-    let odd = 0;
-    let sum = 0;
-    let isGood = true;
-    for (let a = 0; a < axes; a++) {
-      let mean = means[a]!;
-      if (mean > limit) means[a] = mean = limit;
-      const scale = scales[a]! + (a === 0 ? firstLane : Math.imul(lanesBefore, log16(sum / a)));
-      let value: number;
-      if (isLattice && a > 0) {
-        means[a] = (mean - odd) / 2;
-        const half = (lanes[at + a]! - odd) >> 1;
-        value = 2 * coder.lane(half, means, a, widthIndex(scale - HALF_WIDTH)) + odd;
-      } else {
-        value = coder.lane(lanes[at + a]! >>> 0, means, a, widthIndex(scale));
-        odd = value & 1;
-      }
-      if (value < 0 || value > limit) {
-        isGood = false;
-        value = 0;
-      }
-      lanes[at + a] = value;
-      const r = value - mean;
-      residual[a] = r;
-      sum += r < 0 ? -r : r;
+    const best = this.#choose(tables.rows, row, distance, axes);
+    // Too short a history says nothing of the version before.
+    if (known < 5) {
+      const errors = this.#errors;
+      const E = best * 6;
+      for (let a = 0; a < axes; a++) errors[E + 3 + a] = errors[E + a]!;
     }
-    for (let a = axes; a < 3; a++) residual[a] = 0;
-    this.residualLog = log16(sum / axes);
+    this.#foretell(tables.rows, row, best, kind, distance.lag, axes, first, before);
+    const W = row + SCALES + best * WEIGHTS;
+    this.#widen(tables.weights, W, best, axes, first, before, partner);
+    const isGood = coder.vector(this, lanes, at, axes, limit, isLattice);
+    this.residualLog = log16(this.residualSum / axes);
     return isGood;
   }
 
-  /** Finds the best predictor, and foretells the means by it. */
-  #choose(
-    rows: Float64Array,
-    row: number,
-    kind: MotionClass,
-    distance: Distance,
-    known: number,
-    axes: number,
-    first: MotionModel | undefined,
-    before: MotionModel | undefined,
-  ): number {
+  /** Finds the best predictor: how well would each have foretold the baseline and the version before it, one unit ahead? */
+  #choose(rows: Float64Array, row: number, distance: Distance, axes: number): number {
     const history = this.history;
     const errors = this.#errors;
-    // How well each predictor would have foretold the baseline and the version before it, one unit ahead.
     const unitRow = row - distance.place * ROW;
     const t0 = rows[unitRow]!, t1 = rows[unitRow + 1]!, t2 = rows[unitRow + 2]!;
+    for (let a = 0; a < axes; a++) {
+      const h1 = history[a + 3]!, h2 = history[a + 6]!, h3 = history[a + 9]!, h4 = history[a + 12]!;
+      const s0 = history[a]! - h1, s1 = h1 - h2, s2 = h2 - h3, s3 = h3 - h4;
+      const s4 = h4 - history[a + 15]!;
+      errors[a] = Math.abs(s0 - (t0 * s1 + t1 * s2 + t2 * s3));
+      errors[a + 3] = Math.abs(s1 - (t0 * s2 + t1 * s3 + t2 * s4));
+      errors[a + 6] = Math.abs(s0 - (2 * s1 - s2));
+      errors[a + 9] = Math.abs(s1 - (2 * s2 - s3));
+      errors[a + 12] = Math.abs(s0 - s1);
+      errors[a + 15] = Math.abs(s1 - s2);
+      errors[a + 18] = Math.abs(s0);
+      errors[a + 21] = Math.abs(s1);
+    }
     let costTrained = 0, costQuadratic = 0, costLinear = 0, costRest = 0;
-    for (let i = 0; i < 6; i++) {
-      // Axes of the baseline, then those of the version before it.
-      const a = i < 3 ? i : i - 3;
-      if (a >= axes) continue;
-      const from = history[i + 3]!, second = history[i + 6]!, third = history[i + 9]!;
-      const s0 = history[i]! - from, s1 = from - second, s2 = second - third;
-      let e = Math.abs(s0 - (t0 * s1 + t1 * s2 + t2 * (third - history[i + 12]!)));
-      errors[i] = e;
-      costTrained += e;
-      e = Math.abs(s0 - (2 * s1 - s2));
-      errors[6 + i] = e;
-      costQuadratic += e;
-      e = Math.abs(s0 - s1);
-      errors[12 + i] = e;
-      costLinear += e;
-      e = Math.abs(s0);
-      errors[18 + i] = e;
-      costRest += e;
+    // Axes of the baseline, then those of the version before it: the order tells what is lost in rounding.
+    for (let from = 0; from < 6; from += 3) {
+      for (let i = from; i < from + axes; i++) {
+        costTrained += errors[i]!;
+        costQuadratic += errors[i + 6]!;
+        costLinear += errors[i + 12]!;
+        costRest += errors[i + 18]!;
+      }
     }
     let best = 1;
     let cost = costQuadratic;
@@ -226,24 +175,32 @@ export class MotionModel {
       best = 3;
       cost = costRest;
     }
-    if (distance.isTrained && costTrained * TRAINED_FACTOR <= cost) best = 0;
-    // Too short a history says nothing of the version before.
-    if (known < 5) {
-      const E = best * 6;
-      for (let a = 0; a < axes; a++) errors[E + 3 + a] = errors[E + a]!;
-    }
-    const lag = distance.lag;
-    const bend = lag * (lag + 1) / 2;
+    return distance.isTrained && costTrained * TRAINED_FACTOR <= cost ? 0 : best;
+  }
+
+  /** Foretells the means by the best predictor. */
+  #foretell(
+    rows: Float64Array,
+    row: number,
+    best: number,
+    kind: MotionClass,
+    lag: number,
+    axes: number,
+    first: MotionModel | undefined,
+    before: MotionModel | undefined,
+  ): void {
     let k0 = 0, k1 = 0, k2 = 0;
     if (best === 0) {
       k0 = rows[row]!;
       k1 = rows[row + 1]!;
       k2 = rows[row + 2]!;
     } else if (best === 1) {
+      const bend = lag * (lag + 1) / 2;
       k0 = lag + bend;
       k1 = -bend;
     } else if (best === 2) k0 = lag;
-    const means = this.#means;
+    const history = this.history;
+    const means = this.means;
     const isFollowing = first !== undefined && kind === MotionClass.Position;
     for (let a = 0; a < axes; a++) {
       const newest = history[a]!, from = history[a + 3]!, second = history[a + 6]!;
@@ -255,7 +212,6 @@ export class MotionModel {
       }
       means[a] = mean < 0 ? 0 : mean;
     }
-    return best;
   }
 
   /** Says how sure the predictor with the weights at `W` is of each lane. */
@@ -268,9 +224,8 @@ export class MotionModel {
     before: MotionModel | undefined,
     partner: MotionModel | undefined,
   ): void {
-    const history = this.history;
     const errors = this.#errors;
-    const scales = this.#scales;
+    const scales = this.scales;
     const E = best * 6;
     const ownError = weights[W + OWN_ERROR]!;
     const ownErrorBefore = weights[W + OWN_ERROR_BEFORE]!;
@@ -283,7 +238,7 @@ export class MotionModel {
       step += s;
       let scale = Math.imul(ownError, log16(e)) + Math.imul(ownErrorBefore, log16(f)) +
         Math.imul(ownStep, log16(s));
-      if (s === 0 && isStill(history, a)) scale -= AT_REST;
+      if (s === 0 && isStill(this.history, a)) scale -= AT_REST;
       scales[a] = scale;
     }
     let base = weights[W + BIAS]! + Math.imul(weights[W + MEAN_ERROR]!, log16(error / axes)) +
@@ -295,6 +250,8 @@ export class MotionModel {
     }
     if (partner !== undefined) base += Math.imul(weights[W + PARTNER]!, partner.residualLog);
     for (let a = 0; a < axes; a++) scales[a] = scales[a]! + base;
+    this.firstLane = weights[W + FIRST_LANE]!;
+    this.lanesBefore = weights[W + LANES_BEFORE]!;
   }
 }
 

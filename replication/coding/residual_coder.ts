@@ -3,6 +3,7 @@
 
 import type { ArithmeticReader } from "./arithmetic_reader.ts";
 import { type ArithmeticWriter, SCALE } from "./arithmetic_writer.ts";
+import { log16 } from "./log_scale.ts";
 import { portableExp } from "./portable_math.ts";
 
 /** Widths in an octave, and the range of widths: 2^-4 to 2^17 steps of a lane. */
@@ -21,7 +22,7 @@ const TABLE_REACH = 20;
 const TABLE_SIZE = 2 * TABLE_REACH * TABLE_STEP;
 
 /** The distribution's values on the coder's scale, less what each symbol has for certain. */
-const CUMULATIVE = new Int32Array(TABLE_SIZE + 1);
+const CUMULATIVE = new Uint16Array(TABLE_SIZE + 1);
 {
   const mass = SCALE - ESCAPE - (2 * REACH + 1);
   for (let i = 0; i <= TABLE_SIZE; i++) {
@@ -36,12 +37,14 @@ for (let i = 0, at = 0; i < INVERSE.length; i++) {
   while (at < TABLE_SIZE && CUMULATIVE[at + 1]! <= target) at += 1;
   INVERSE[i] = at - TABLE_SIZE / 2;
 }
-/** By width: low bits that are coded as they are, 2 to that power, and table places per symbol. */
+/** By width: low bits that are coded as they are, 2 to that power and to its opposite, and table places per symbol and the opposite. */
 const LOW_BITS = new Uint8Array(WIDTHS);
 const UNIT = new Float64Array(WIDTHS);
+const PER_UNIT = new Float64Array(WIDTHS);
 /** How far the middle of what shares a symbol lies above its first number. */
 const OFFSET = new Float64Array(WIDTHS);
 const PER_SYMBOL = new Float64Array(WIDTHS);
+const PER_PLACE = new Float64Array(WIDTHS);
 {
   // 2^(1/8) by repeated square roots.
   const root = Math.sqrt(Math.sqrt(Math.sqrt(2)));
@@ -57,13 +60,19 @@ const PER_SYMBOL = new Float64Array(WIDTHS);
     }
     LOW_BITS[i] = low;
     UNIT[i] = 1 << low;
+    PER_UNIT[i] = 1 / (1 << low);
     OFFSET[i] = ((1 << low) - 1) / (2 << low);
     PER_SYMBOL[i] = TABLE_STEP / width;
+    PER_PLACE[i] = width / TABLE_STEP;
   }
 }
 
 /** 2^n, exactly, n of 0 to 31. */
 const POWER = Float64Array.from({ length: 32 }, (_, n) => (1 << n) >>> 0);
+
+/** Weights that widths are reckoned with are in 1/4096; this is half of a width, which is what a lattice's lanes are coded in. */
+export const WEIGHT_UNIT = 4096;
+const HALF_WIDTH = 16 * WEIGHT_UNIT;
 
 /** Interval's beginning of symbol `k` (-REACH..REACH + 1), of a distribution around `centre` (-1..1). */
 function boundary(k: number, centre: number, perSymbol: number): number {
@@ -73,19 +82,56 @@ function boundary(k: number, centre: number, perSymbol: number): number {
   let at = ((k - 0.5 - centre) * perSymbol + TABLE_SIZE / 2) | 0;
   if (at < 0) at = 0;
   else if (at > TABLE_SIZE) at = TABLE_SIZE;
-  return CUMULATIVE[at]! + (k + REACH) + ESCAPE;
+  return CUMULATIVE[at]! + k + (REACH + ESCAPE);
+}
+
+/** The whole number nearest to x (|x| < 2^52), of two the larger: `Math.round` without a branch that goes either way. */
+function nearest(x: number): number {
+  const whole = Math.floor(x + 0.5);
+  // What is added to the number just below a half rounds up to one.
+  return whole - x > 0.5 ? whole - 1 : whole;
 }
 
 /** Index of a width from 16 times its binary logarithm, which is given in 1/4096. */
-export function widthIndex(log16: number): number {
-  const index = ((log16 + 4096) >> 13) - FIRST_OCTAVE * WIDTHS_PER_OCTAVE;
+export function widthIndex(weighed: number): number {
+  const index = ((weighed + WEIGHT_UNIT) >> 13) - FIRST_OCTAVE * WIDTHS_PER_OCTAVE;
   return index < 0 ? 0 : index >= WIDTHS ? WIDTHS - 1 : index;
 }
 
-/** Codes or decodes one number after the other; the two ends differ in nothing else. */
+/** What is foretold of a vector of up to three lanes, and what came of it. */
+export interface Foretold {
+  /** Lanes that are expected. */
+  readonly means: Float64Array;
+  /** By lane, in 1/4096: what of 16 log2 of the width does not depend on the lanes before. */
+  readonly scales: Int32Array;
+  /** What the first lane adds to it; and every other lane, for each 16 log2 of the mean residual before it. */
+  firstLane: number;
+  lanesBefore: number;
+  /** Out: lanes less what was expected. */
+  readonly residual: Float64Array;
+  /** Out: sum of their magnitudes. */
+  residualSum: number;
+}
+
+/** Codes or decodes one thing after the other; the two ends differ in nothing else. */
 export interface LaneCoder {
-  /** `value` goes in or comes out; the prediction is `means[at]`, `width` an index. */
-  lane(value: number, means: Float64Array, at: number, width: number): number;
+  /**
+   * `axes` lanes from `lanes[at]` on go in or come out.
+   *
+   * @param limit Largest lane, and largest one expected.
+   * @param isLattice Whether all lanes are even or all are odd.
+   * @returns Whether all lanes are within 0..`limit`.
+   */
+  vector(
+    foretold: Foretold,
+    lanes: Int32Array,
+    at: number,
+    axes: number,
+    limit: number,
+    isLattice: boolean,
+  ): boolean;
+  /** A number `value` that goes in or comes out, around 0; `width` is an index. */
+  number(value: number, width: number): number;
   /** A choice between 0 and 1; `chance` is that of 0, on the coder's scale. */
   flag(value: number, chance: number): number;
   /** `count` (0..32) bits as they are. */
@@ -101,25 +147,41 @@ export class LaneWriter implements LaneCoder {
     this.#run = run;
   }
 
-  /** Codes `value`. */
-  lane(value: number, means: Float64Array, at: number, width: number): number {
-    const unit = UNIT[width]!;
-    const middle = means[at]! / unit;
-    const near = Math.round(middle);
-    const centre = middle - near - OFFSET[width]!;
-    const high = unit === 1 ? value : Math.floor(value / unit);
-    const k = high - near;
-    if (k < -REACH || k > REACH) {
-      this.#escape(k);
-    } else {
-      const perSymbol = PER_SYMBOL[width]!;
-      const symbol = k | 0;
-      this.#run.encode(
-        boundary(symbol, centre, perSymbol),
-        boundary(symbol + 1, centre, perSymbol),
-      );
+  /** Codes lanes, which are in range. */
+  vector(
+    foretold: Foretold,
+    lanes: Int32Array,
+    at: number,
+    axes: number,
+    limit: number,
+    isLattice: boolean,
+  ): boolean {
+    const { means, scales, residual, firstLane, lanesBefore } = foretold;
+    let odd = 0;
+    let sum = 0;
+    for (let a = 0; a < axes; a++) {
+      const value = lanes[at + a]! >>> 0;
+      const mean = means[a]! > limit ? limit : means[a]!;
+      if (a === 0) {
+        this.#lane(value, mean, widthIndex(scales[0]! + firstLane));
+        odd = value & 1;
+      } else {
+        const scale = scales[a]! + Math.imul(lanesBefore, log16(a === 1 ? sum : sum / 2));
+        if (isLattice) {
+          this.#lane((value - odd) >> 1, (mean - odd) / 2, widthIndex(scale - HALF_WIDTH));
+        } else this.#lane(value, mean, widthIndex(scale));
+      }
+      const r = value - mean;
+      residual[a] = r;
+      sum += r < 0 ? -r : r;
     }
-    if (unit > 1) this.#run.encodeBits(value - high * unit, LOW_BITS[width]!);
+    foretold.residualSum = sum;
+    return true;
+  }
+
+  /** Codes a number. */
+  number(value: number, width: number): number {
+    this.#lane(value, 0, width);
     return value;
   }
 
@@ -141,6 +203,26 @@ export class LaneWriter implements LaneCoder {
     return value;
   }
 
+  #lane(value: number, mean: number, width: number): void {
+    const middle = mean * PER_UNIT[width]!;
+    const near = nearest(middle);
+    const centre = middle - near - OFFSET[width]!;
+    const high = Math.floor(value * PER_UNIT[width]!);
+    const k = high - near;
+    if (k < -REACH || k > REACH) {
+      this.#escape(k);
+    } else {
+      const perSymbol = PER_SYMBOL[width]!;
+      const symbol = k | 0;
+      this.#run.encode(
+        boundary(symbol, centre, perSymbol),
+        boundary(symbol + 1, centre, perSymbol),
+      );
+    }
+    const lowBits = LOW_BITS[width]!;
+    if (lowBits > 0) this.#run.encodeBits(value - high * UNIT[width]!, lowBits);
+  }
+
   #escape(k: number): void {
     this.#run.encode(0, ESCAPE);
     this.#run.encodeBits(k < 0 ? 1 : 0, 1);
@@ -151,7 +233,7 @@ export class LaneWriter implements LaneCoder {
   }
 }
 
-/** The reading end. It returns whatever the bits say: who calls it checks ranges. */
+/** The reading end. It returns whatever the bits say: who calls it checks ranges of all but vectors. */
 export class LaneReader implements LaneCoder {
   readonly #run: ArithmeticReader;
 
@@ -160,54 +242,52 @@ export class LaneReader implements LaneCoder {
     this.#run = run;
   }
 
-  /** Decodes a number. */
-  lane(_value: number, means: Float64Array, at: number, width: number): number {
-    const run = this.#run;
-    const unit = UNIT[width]!;
-    const middle = means[at]! / unit;
-    const near = Math.round(middle);
-    const centre = middle - near - OFFSET[width]!;
-    const target = run.target();
-    let k = 0;
-    if (target < ESCAPE) {
-      run.consume(0, ESCAPE);
-      const isBelow = run.bits(1) === 1;
-      const bits = run.bits(5);
-      const beyond = POWER[bits]! + this.raw(0, bits) + REACH;
-      k = isBelow ? -beyond : beyond;
-    } else {
-      // The table tells about which symbol it is; which it is, its own boundaries do.
-      const perSymbol = PER_SYMBOL[width]!;
-      const place = INVERSE[target >>> INVERSE_BITS]!;
-      k = Math.round(place / perSymbol + centre) | 0;
-      if (k < -REACH) k = -REACH;
-      else if (k > REACH) k = REACH;
-      let from = boundary(k, centre, perSymbol);
-      let to = boundary(k + 1, centre, perSymbol);
-      while (target >= to) {
-        k += 1;
-        from = to;
-        to = boundary(k + 1, centre, perSymbol);
+  /** Decodes lanes; those that are out of range become 0. */
+  vector(
+    foretold: Foretold,
+    lanes: Int32Array,
+    at: number,
+    axes: number,
+    limit: number,
+    isLattice: boolean,
+  ): boolean {
+    const { means, scales, residual, firstLane, lanesBefore } = foretold;
+    let odd = 0;
+    let sum = 0;
+    let isGood = true;
+    for (let a = 0; a < axes; a++) {
+      const mean = means[a]! > limit ? limit : means[a]!;
+      let value: number;
+      if (a === 0) {
+        value = this.#lane(mean, widthIndex(scales[0]! + firstLane));
+        odd = value & 1;
+      } else {
+        const scale = scales[a]! + Math.imul(lanesBefore, log16(a === 1 ? sum : sum / 2));
+        if (isLattice) {
+          value = 2 * this.#lane((mean - odd) / 2, widthIndex(scale - HALF_WIDTH)) + odd;
+        } else value = this.#lane(mean, widthIndex(scale));
       }
-      while (target < from) {
-        k -= 1;
-        to = from;
-        from = boundary(k, centre, perSymbol);
+      if (value < 0 || value > limit) {
+        isGood = false;
+        value = 0;
       }
-      run.consume(from, to);
+      lanes[at + a] = value;
+      const r = value - mean;
+      residual[a] = r;
+      sum += r < 0 ? -r : r;
     }
-    const value = (near + k) * unit;
-    return unit > 1 ? value + run.bits(LOW_BITS[width]!) : value;
+    foretold.residualSum = sum;
+    return isGood;
+  }
+
+  /** Decodes a number. */
+  number(_value: number, width: number): number {
+    return this.#lane(0, width);
   }
 
   /** Decodes a choice. */
   flag(_value: number, chance: number): number {
-    if (this.#run.target() < chance) {
-      this.#run.consume(0, chance);
-      return 0;
-    }
-    this.#run.consume(chance, SCALE);
-    return 1;
+    return this.#run.choice(chance);
   }
 
   /** Decodes bits as they are. */
@@ -215,5 +295,50 @@ export class LaneReader implements LaneCoder {
     if (count <= 16) return this.#run.bits(count);
     const low = this.#run.bits(16);
     return this.#run.bits(count - 16) * SCALE + low;
+  }
+
+  #lane(mean: number, width: number): number {
+    const run = this.#run;
+    const middle = mean * PER_UNIT[width]!;
+    const near = nearest(middle);
+    const centre = middle - near - OFFSET[width]!;
+    const target = run.target();
+    let k: number;
+    if (target < ESCAPE) {
+      k = this.#escape();
+    } else {
+      // The table tells about which symbol it is; which it is, its own boundaries do.
+      const perSymbol = PER_SYMBOL[width]!;
+      const guess = INVERSE[target >>> INVERSE_BITS]! * PER_PLACE[width]! + centre;
+      let symbol = ((guess + (REACH + 0.5)) | 0) - REACH;
+      if (symbol < -REACH) symbol = -REACH;
+      else if (symbol > REACH) symbol = REACH;
+      let from = boundary(symbol, centre, perSymbol);
+      let to = boundary(symbol + 1, centre, perSymbol);
+      while (target >= to) {
+        symbol += 1;
+        from = to;
+        to = boundary(symbol + 1, centre, perSymbol);
+      }
+      while (target < from) {
+        symbol -= 1;
+        to = from;
+        from = boundary(symbol, centre, perSymbol);
+      }
+      run.consume(from, to);
+      k = symbol;
+    }
+    const value = (near + k) * UNIT[width]!;
+    const lowBits = LOW_BITS[width]!;
+    return lowBits > 0 ? value + run.bits(lowBits) : value;
+  }
+
+  #escape(): number {
+    const run = this.#run;
+    run.consume(0, ESCAPE);
+    const isBelow = run.bits(1) === 1;
+    const bits = run.bits(5);
+    const beyond = POWER[bits]! + this.raw(0, bits) + REACH;
+    return isBelow ? -beyond : beyond;
   }
 }
