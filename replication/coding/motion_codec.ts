@@ -48,8 +48,8 @@ export class References {
   /** Begins with a baseline. */
   begin(lanes: Int32Array, at: number): void {
     this.lanes = lanes;
-    this.at.fill(-1);
     this.at[0] = at;
+    for (let i = 1; i < VERSIONS; i++) this.at[i] = -1;
     this.known = 1;
     this.shift = 0;
     this.isSteady = false;
@@ -292,9 +292,12 @@ function load(references: References, offset: number, axes: number, history: Flo
     const from = at[i]! + offset;
     // Of a version that is not named.
     if (from < offset) continue;
-    for (let a = 0; a < axes; a++) history[i * 3 + a] = lanes[from + a]! >>> 0;
+    history[i * 3] = lanes[from]! >>> 0;
+    if (axes < 3) continue;
+    history[i * 3 + 1] = lanes[from + 1]! >>> 0;
+    history[i * 3 + 2] = lanes[from + 2]! >>> 0;
   }
-  fill(references, axes, history);
+  if (references.missing > 0 || known < VERSIONS) fill(references, axes, history);
 }
 
 /** Loads the versions of a rotation, each as seen where `largest` is the largest component. */
@@ -315,7 +318,7 @@ function loadTurns(
       history[i * 3 + 2] = lanes[from + 3]!;
     } else chart.load(lanes, from, largest, history, i * 3);
   }
-  fill(references, 3, history);
+  if (references.missing > 0 || known < VERSIONS) fill(references, 3, history);
 }
 
 /** Puts between versions what lies on the line between their neighbours, and behind the oldest what goes on as before. */
