@@ -454,8 +454,12 @@ export class PeerView {
   }
 
   #leave(track: EntityTrack): void {
+    const wasOwn = track.isOwn && this.#direction === "down";
     for (const value of track.values) {
       if (value.isVisible) this.#hide(value);
+      // With a header that takes an own entity away the peer erases what it may not read of others' entities, in or out of view.
+      const others = this.#otherMask[value.component]!;
+      if (wasOwn && (value.mask & ~others) !== 0) value.remask(others);
     }
     track.isOwn = false;
     track.state = ViewState.OutOfView;

@@ -236,16 +236,20 @@ export class ReceivedEntities {
 
   /**
    * Erases what is held of values with a field beyond `masks` (by component): the entity went to somebody else. A value that came under the
-   * new rights, in a datagram before the header of `tick` that says so, has no such field, and may be referred to.
+   * new rights, in a datagram before the header of `tick` that says so, has no such field, and may be referred to. So may what is newer than
+   * that header: it was sent when the entity had been given back.
    */
   eraseBeyond(entity: ReceivedEntity, tick: number, masks: Int32Array): void {
     for (const value of entity.values) {
       const store = this.stores[value.component]!;
       const newest = store.newest(value.row);
       if (newest < 0 || (store.mask(newest) & ~masks[value.component]!) === 0) continue;
-      value.maskTick = tick;
-      this.eraseVersions(value);
-      this.dropAssembly(value);
+      value.maskTick = Math.max(value.maskTick, tick);
+      if (store.tick(newest) > tick) store.clearThrough(value.row, tick);
+      else this.eraseVersions(value);
+      if (value.assembly !== undefined && value.assembly.versionTick <= tick) {
+        this.dropAssembly(value);
+      }
     }
   }
 

@@ -16,7 +16,7 @@ const FIRST_CAPACITY = 16;
  * A version is named by the tick of its change; a row has at most one for each tick. The newest version of a row is kept without limit
  * of age; an older one for `historyTicks` from the tick of the version that replaced it (and up to two sweeps longer when
  * nothing else happens to its row), and at most `MAX_VERSIONS` a row in all. Rows and versions are small whole numbers that stay valid
- * until they are freed or expire: versions expire only inside `update`, `put`, `expire`, `clearHistory` and `freeRow`.
+ * until they are freed or expire: versions expire only inside `update`, `put`, `expire`, `clearThrough` and `freeRow`.
  */
 export class VersionStore {
   /** Lanes of one value. */
@@ -118,9 +118,9 @@ export class VersionStore {
     this.#rowCount -= 1;
   }
 
-  /** Erases all versions of a row but the newest. */
-  clearHistory(row: number): void {
-    while (this.#count[row]! > 1) this.#dropOldest(row);
+  /** Erases the versions of a row up to `tick`, but not its newest. */
+  clearThrough(row: number, tick: number): void {
+    while (this.#count[row]! > 1 && this.#tick[this.#oldest[row]!]! <= tick) this.#dropOldest(row);
   }
 
   /** Newest version of a row, or -1. */

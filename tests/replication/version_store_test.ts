@@ -191,13 +191,19 @@ Deno.test("`freeRow()` erases and reuses, when rows come and go", () => {
   assertEquals(lanes, 4, "nothing of a freed row stays in memory");
 });
 
-Deno.test("`clearHistory()` leaves the newest version alone, when older ones are erased", () => {
+Deno.test("`clearThrough()` leaves the newest version and those after the tick, when older ones are erased", () => {
   const store = new VersionStore(SHAPE, HISTORY);
   const row = store.allocateRow();
   for (let tick = 1; tick <= 5; tick++) store.put(row, tick, 0, 0, valueOf(tick));
-  store.clearHistory(row);
+  store.clearThrough(row, 0);
+  assertEquals(ticksOf(store, row), [5, 4, 3, 2, 1]);
+  store.clearThrough(row, 3);
+  assertEquals(ticksOf(store, row), [5, 4]);
+  store.clearThrough(row, 9);
   assertEquals(ticksOf(store, row), [5]);
   assertEquals(store.versionCount, 1);
+  const lanes = [...store.lanes].filter((lane) => lane !== 0).length;
+  assertEquals(lanes, [...valueOf(5).lanes].filter((lane) => lane !== 0).length);
 });
 
 Deno.test("`VersionStore` holds what a plain list would, when rows are written, expire and are freed at random", () => {
