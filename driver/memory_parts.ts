@@ -56,6 +56,7 @@ import {
   UNREAD_STREAM_BYTES,
 } from "../protocol/limits.ts";
 import type { ComponentGrant, FieldGrant, Grants } from "../permissions/grants.ts";
+import { FIELD_CHANGE_BYTES } from "../replication/field_changes.ts";
 import { RECEIVED_ENTITY_BYTES, RECEIVED_VALUE_BYTES } from "../replication/received_entities.ts";
 import { LOGGED_ENTRY_BYTES } from "../replication/section_log.ts";
 import { SHARED_ENCODINGS_BYTES, SHARED_ROW_BYTES } from "../replication/shared_encodings.ts";
@@ -169,7 +170,7 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
   for (const component of components) {
     const sizes = storeBytes(component, own, versionsIn(historyTicks));
     heap += sizes.heapBytes;
-    buffer += sizes.bufferBytes;
+    buffer += sizes.bufferBytes + doubled(own) * component.fields.length * FIELD_CHANGE_BYTES;
   }
   // The longest array exists twice while it grows.
   part(

@@ -364,7 +364,6 @@ export class ServerCore implements DriverCore {
 
   #runTick(tick: number, time: TimelineTime, nowMs: number): void {
     const state = this.#state;
-    state.lastTick = tick;
     this.#tick.run(tick, time, nowMs);
     this.#engineStateDue = state.outbox.hasState;
     circulateIds(state, nowMs);

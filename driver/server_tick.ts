@@ -36,13 +36,15 @@ export class ServerTick {
     this.#interest = new Interest(parts.state.grants, parts.state.world);
   }
 
-  /** The tick has come. */
+  /** The tick has come: it becomes the last one whose datagrams are built. */
   run(tick: number, time: TimelineTime, nowMs: number): void {
     const { state, work, events, writes } = this.#parts;
     work.handleTick(tick, nowMs);
     this.#interest.rebuild();
     // What comes to life in this tick is seen by everyone in it.
     for (const peer of state.peers.values()) writes.finishSpawns(peer, time, nowMs);
+    // From here on datagrams are built: what changes belongs to the next tick.
+    state.lastTick = tick;
     let seen = 0;
     for (const peer of state.peers.values()) seen += this.#serve(peer, tick, time, nowMs);
     state.joinPace.handleTick(seen, state.peers.size);

@@ -32,6 +32,7 @@ import {
   IN_PIECES,
   KNOWN_NULLED,
   KNOWN_TICK,
+  KNOWN_WORLD_TICK,
   KNOWN_WRITES,
   LINK_NULLED,
   LINK_OFFSET,
@@ -160,7 +161,7 @@ export class EntityPlanner {
       if ((values[v + VALUE_MARKS]! & VISIBLE) === 0) continue;
       const row = isKnown ? values[v + VALUE_ROW]! : this.#rowOf(id, v);
       if (row < 0) continue;
-      this.#encoder.refresh(id, v, row);
+      this.#encoder.refresh(id, v, row, this.tick);
       if (this.#dueOf(v) !== NOT_DUE) isDue = true;
     }
     return isDue;
@@ -252,7 +253,7 @@ export class EntityPlanner {
     const mayDiffer = !(isNew && (marks & FORCED) !== 0) &&
       hasBase(words, v, tick, this.#historyTicks);
     if (!encoder.encode(builder.scratch, id, v, words[v + VALUE_ROW]!, tick, !isNew, mayDiffer)) {
-      // The version sent last has left the world's history: the newest one takes its place.
+      // The world may not hold the version sent last any more: the newest one takes its place.
       words[v + VALUE_MARKS] = marks | FORCED;
       builder.drop();
       return Planned.Nothing;
@@ -378,7 +379,7 @@ export class EntityPlanner {
     const mayDiffer = !(isNew && (marks & FORCED) !== 0) &&
       hasBase(words, v, this.tick, this.#historyTicks);
     if (!encoder.encode(scratch, id, v, row, this.tick, !isNew, mayDiffer)) {
-      // The version sent last has left the world's history: the newest one takes its place.
+      // The world may not hold the version sent last any more: the newest one takes its place.
       words[v + VALUE_MARKS] = marks | FORCED;
       return true;
     }
@@ -495,11 +496,12 @@ export class EntityPlanner {
       words[value + AFTER_BASE_TICK] = tick;
     }
     words[value + LINK_TICK] = tick;
-    words[value + LINK_WORLD_TICK] = worldTick;
+    words[value + LINK_WORLD_TICK] = tick;
     words[value + LINK_NULLED] = nulled;
     words[value + LINK_OFFSET] = offset;
     words[value + VERSION_COUNT] = words[value + VERSION_COUNT]! + 1;
     words[value + KNOWN_TICK] = worldTick;
+    words[value + KNOWN_WORLD_TICK] = tick;
     words[value + KNOWN_WRITES] = worldWrites;
     words[value + KNOWN_NULLED] = nulled;
     const marks = words[value + VALUE_MARKS]!;

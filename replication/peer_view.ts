@@ -398,8 +398,13 @@ export class PeerView {
   #show(value: ValueTrack): void {
     value.isVisible = true;
     if (!value.surelyKept(this.#tick, this.#historyTicks)) value.voidValue();
-    // What it wrote itself is not among the values the peer could show again.
-    else if (value.isSynced) value.force();
+    // What it wrote itself is not among the values the peer could show again. And what was not looked at for so long may have changed or not:
+    // whether the world can still tell depends on how often any field of it changed.
+    else if (value.isSynced || this.#tick - value.knownTick > this.#sureTicks(value)) value.force();
+  }
+
+  #sureTicks({ component }: ValueTrack): number {
+    return this.#world.store(component).sureTicks;
   }
 
   #hide(value: ValueTrack): void {

@@ -71,6 +71,8 @@ export class SnapshotSender {
   readonly #planner: EntityPlanner;
   readonly #acks: TrackAcks;
   #tick = NEVER;
+  /** Tick of the last look at what the peer sees. */
+  #viewTick = NEVER;
   /** Entities with something to send in this tick, most urgent first. */
   readonly #line = new UrgencyLine();
   /** Entities with nothing to send in this tick, but with something that is not acknowledged. */
@@ -164,7 +166,11 @@ export class SnapshotSender {
   /** `down` only: decides what the peer sees at this tick, from the candidates that interest proposed for it. */
   updateView(tick: number, candidates: InterestResult): void {
     assert(this.#direction === "down", "a client sends what it owns, whatever the distance");
+    this.#world.seal(tick);
     this.#view.updateDown(tick, candidates);
+    // In a tick without a section nothing else looks whether what was sent still holds.
+    if (this.#viewTick > this.#tick) this.#refresh(tick);
+    this.#viewTick = tick;
   }
 
   /** The peer wrote the newest value of this component itself: there is nothing to send, but no reference either. */
@@ -175,7 +181,8 @@ export class SnapshotSender {
     const newest = store.newest(row);
     const value = this.#view.adopt(id, c);
     if (value === undefined) return;
-    value.sync(store.tick(newest), store.writes(newest));
+    const worldTick = store.tick(newest);
+    value.sync(worldTick, store.writes(newest), Math.max(worldTick, this.#world.sealedTick));
     if (value.holdsPlace && this.#direction === "up") {
       value.yieldedEpoch = this.#view.find(id)!.epoch;
     }
@@ -218,8 +225,7 @@ export class SnapshotSender {
     const value = this.#view.find(id)?.find(c);
     const row = this.#world.row(id, c);
     if (value === undefined || row < 0) return false;
-    this.#encoder.refresh(id, value.at, row);
-    return value.isAcked && !value.needsVersion;
+    return value.isAcked && !value.isForced && !this.#encoder.isChanged(id, value.at, row);
   }
 
   /**
@@ -263,8 +269,16 @@ export class SnapshotSender {
     this.#acks.handleLost(sequence);
   }
 
+  /** Compares all that is shown with what the peer has, and notes what has changed. */
+  #refresh(tick: number): void {
+    this.#planner.tick = tick;
+    const { records, count } = this.#view;
+    for (let i = 0; i < count; i++) this.#planner.refresh(records[i]!);
+  }
+
   /** Puts the entities with something to send in line. */
   #beginTick(tick: number): void {
+    this.#world.seal(tick);
     this.#tick = tick;
     const planner = this.#planner;
     planner.tick = tick;

@@ -59,7 +59,10 @@ export const VALUE_MASK = 2;
 export const VALUE_ROW = 3;
 /** The record of the entity's next component, -1 at the end. */
 export const VALUE_NEXT = 4;
-/** The newest version sent: its name, the world version with its contents, the entity fields (mask) that were sent as null in it. */
+/**
+ * The newest version sent: its name, the latest tick at which the world's newest version is known to have had its contents, the entity fields
+ * (mask) that were sent as null in it.
+ */
 export const LINK_TICK = 5;
 export const LINK_WORLD_TICK = 6;
 export const LINK_NULLED = 7;
@@ -68,12 +71,12 @@ export const VERSION_COUNT = 8;
 /** Tick of its last sending, and the number of that datagram. */
 export const VALUE_SENT = 9;
 export const VALUE_SEQUENCE = 10;
-/** What the peer has or is about to have: the newest version sent, or what it wrote itself. */
+/** What the peer has or is about to have, the newest version sent or what it wrote itself: tick of a world version with these contents. */
 export const KNOWN_TICK = 11;
 /** Writes that had made that world version by then: another one in the same tick makes it another value. */
 export const KNOWN_WRITES = 12;
 export const KNOWN_NULLED = 13;
-/** The newest acknowledged version, the reference, and how many versions had been sent with it. */
+/** The newest acknowledged version, the reference, with a tick as that of the newest one sent, and how many versions had been sent with it. */
 export const BASE_TICK = 14;
 export const BASE_WORLD_TICK = 15;
 export const BASE_NULLED = 16;
@@ -93,7 +96,9 @@ export const VALUE_USE = 23;
 /** Sub-ticks from the sample time to the start of the tick, as they were sent: of the newest version, and of the reference. */
 export const LINK_OFFSET = 24;
 export const BASE_OFFSET = 25;
-export const VALUE_WORDS = 26;
+/** Latest tick at which the world's newest version is known to have had the contents of the known one. */
+export const KNOWN_WORLD_TICK = 26;
+export const VALUE_WORDS = 27;
 
 // Marks of a component.
 export const VISIBLE = 1;

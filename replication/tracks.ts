@@ -28,6 +28,7 @@ import {
   HOLDS_PLACE,
   IN_PIECES,
   KNOWN_TICK,
+  KNOWN_WORLD_TICK,
   KNOWN_WRITES,
   LINK_TICK,
   LOST,
@@ -208,9 +209,14 @@ export class ValueTrack {
     this.#mark(HOLDS_PLACE, holdsPlace);
   }
 
-  /** Whether the world's newest value has to go out as a new version. */
-  get needsVersion(): boolean {
-    return this.#is(FORCED | CHANGED);
+  /** Whether the newest value has to go out whether it changed or not. */
+  get isForced(): boolean {
+    return this.#is(FORCED);
+  }
+
+  /** Latest tick at which the world's newest version is known to have had the contents that the peer has or is about to have. */
+  get knownTick(): number {
+    return this.#get(KNOWN_WORLD_TICK);
   }
 
   /** Whether a peer that was told to hide the value still keeps what it held. */
@@ -248,9 +254,10 @@ export class ValueTrack {
     this.voidValue();
   }
 
-  /** The world's newest version, of tick `worldTick` and so many writes, is what the peer wrote itself. */
-  sync(worldTick: number, writes: number): void {
+  /** The world's newest version, of tick `worldTick` and so many writes, is what the peer wrote itself; at `tick` it was the newest one. */
+  sync(worldTick: number, writes: number, tick: number): void {
     this.#set(KNOWN_TICK, worldTick);
+    this.#set(KNOWN_WORLD_TICK, tick);
     this.#set(KNOWN_WRITES, writes);
     this.#mark(FORCED | CHANGED | LOST, false);
     this.#mark(SYNCED | ACKED, true);

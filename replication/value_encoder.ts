@@ -22,6 +22,7 @@ import {
   CHANGED,
   KNOWN_NULLED,
   KNOWN_TICK,
+  KNOWN_WORLD_TICK,
   KNOWN_WRITES,
   LINK_NULLED,
   LINK_OFFSET,
@@ -38,7 +39,7 @@ import {
 import { changedFields, type ComponentValue, createValue } from "./value.ts";
 import { MAX_TIME_OFFSET } from "./section_layout.ts";
 import type { VersionStore } from "./version_store.ts";
-import { historyTicksOf, type World } from "./world.ts";
+import type { World } from "./world.ts";
 
 /** Units of time that a value may lie ahead of its reference to be foretold. */
 const MAX_FORETOLD_UNITS = 12;
@@ -75,7 +76,6 @@ export class ValueEncoder {
   readonly #values: ComponentValue[];
   readonly #references: ComponentValue[];
   readonly #history = new References();
-  readonly #historyTicks: number;
   /** Undefined where this link codes with tables of its own. */
   readonly #shared: SharedEncodings | undefined;
   readonly #compared: SharedEncodings;
@@ -91,7 +91,6 @@ export class ValueEncoder {
     tables?: MotionTables,
   ) {
     this.#pool = pool;
-    this.#historyTicks = historyTicksOf(grants);
     this.#shared = tables === undefined ? world.encodings : undefined;
     this.#compared = world.encodings;
     this.source = world.encodings.arena;
@@ -106,11 +105,31 @@ export class ValueEncoder {
     this.#references = grants.components.map(createValue);
   }
 
+  /** Whether the world's newest value, in `row` of its component's store, is another than what the peer has by the record `at`. */
+  isChanged(id: EntityId, at: number, row: number): boolean {
+    const words = this.#pool.values;
+    const store = this.#world.store(words[at + VALUE_COMPONENT]!);
+    const newest = store.newest(row);
+    const worldTick = store.tick(newest);
+    const writes = store.writes(newest);
+    const isOther = worldTick === words[at + KNOWN_TICK]
+      ? writes !== words[at + KNOWN_WRITES]
+      : this.#differs(id, at, row, newest, worldTick, writes);
+    return isOther || this.#isNulledAnew(at, row);
+  }
+
+  /** Whether another choice of entity fields than before has to be sent as null. What the peer wrote itself it was not sent. */
+  #isNulledAnew(at: number, row: number): boolean {
+    const words = this.#pool.values;
+    return this.#mayName !== undefined && (words[at + VALUE_MARKS]! & SYNCED) === 0 &&
+      this.#nulledNow(at, row) !== words[at + KNOWN_NULLED];
+  }
+
   /**
-   * Compares the world's newest value, in `row` of its component's store, with what the peer has by the record `at`, and notes there whether
-   * it has to go out. The name of a version that differs only in fields the peer may not read is taken over silently.
+   * Notes in the record `at` whether the world's newest value has to go out (`isChanged`). Nothing is written to the world under `tick` any
+   * more. A version that differs only in fields the peer may not read is taken over silently in place of the one known.
    */
-  refresh(id: EntityId, at: number, row: number): void {
+  refresh(id: EntityId, at: number, row: number, tick: number): void {
     const words = this.#pool.values;
     const store = this.#world.store(words[at + VALUE_COMPONENT]!);
     const newest = store.newest(row);
@@ -118,23 +137,23 @@ export class ValueEncoder {
     const writes = store.writes(newest);
     const marks = words[at + VALUE_MARKS]!;
     let isChanged = false;
-    if (worldTick === words[at + KNOWN_TICK]) {
+    if ((marks & CHANGED) !== 0 && tick - words[at + KNOWN_WORLD_TICK]! > store.sureTicks) {
+      // It may have changed back, but whether the world can still tell depends on other fields.
+      isChanged = true;
+    } else if (worldTick === words[at + KNOWN_TICK]) {
       isChanged = writes !== words[at + KNOWN_WRITES];
     } else {
       isChanged = this.#differs(id, at, row, newest, worldTick, writes);
-      if (!isChanged) {
-        if ((marks & SYNCED) === 0) {
-          words[at + LINK_WORLD_TICK] = worldTick;
-          if (words[at + BASE_TICK] === words[at + LINK_TICK]) {
-            words[at + BASE_WORLD_TICK] = worldTick;
-          }
-        }
-        words[at + KNOWN_TICK] = worldTick;
-        words[at + KNOWN_WRITES] = writes;
-      }
     }
-    if (!isChanged && (marks & SYNCED) === 0 && this.#mayName !== undefined) {
-      isChanged = this.#nulledNow(at, row) !== words[at + KNOWN_NULLED];
+    if (!isChanged) {
+      if ((marks & SYNCED) === 0) {
+        words[at + LINK_WORLD_TICK] = tick;
+        if (words[at + BASE_TICK] === words[at + LINK_TICK]) words[at + BASE_WORLD_TICK] = tick;
+      }
+      words[at + KNOWN_TICK] = worldTick;
+      words[at + KNOWN_WRITES] = writes;
+      words[at + KNOWN_WORLD_TICK] = tick;
+      isChanged = this.#isNulledAnew(at, row);
     }
     words[at + VALUE_MARKS] = isChanged ? marks | CHANGED : marks & ~CHANGED;
   }
@@ -146,7 +165,7 @@ export class ValueEncoder {
    * @param writer Takes the bits that no other link has coded yet.
    * @param tick The present tick; the value's version is of this tick, or with `again` the one sent last.
    * @param mayDiffer Allows a difference from the track's reference; without it the value is absolute.
-   * @returns False when `again` asks for a version the world no longer holds; nothing was written.
+   * @returns False when `again` asks for a version that the world may no longer hold; nothing was written.
    */
   encode(
     writer: Writer,
@@ -160,7 +179,9 @@ export class ValueEncoder {
     const words = this.#pool.values;
     const c = words[at + VALUE_COMPONENT]!;
     const store = this.#world.store(c);
-    const version = again ? store.find(row, words[at + LINK_WORLD_TICK]!) : store.newest(row);
+    const version = again
+      ? this.#heldAt(store, row, words[at + LINK_WORLD_TICK]!, tick)
+      : store.newest(row);
     if (version < 0) return false;
     this.worldTick = store.tick(version);
     this.worldWrites = store.writes(version);
@@ -169,7 +190,7 @@ export class ValueEncoder {
     const versionTick = again ? words[at + LINK_TICK]! : tick;
     this.offset = again
       ? words[at + LINK_OFFSET]!
-      : offsetOf(versionTick, this.sampleTime(store, version));
+      : offsetOf(versionTick, this.sampleTime(at, row, version));
     if (shared !== undefined) {
       shared.begin(tick);
       this.#fillKey(shared.key, id, at, versionTick, mayDiffer);
@@ -223,7 +244,7 @@ export class ValueEncoder {
     this.unit = 0;
     this.before = 0;
     const codec = this.#codecs[c]!;
-    const base = mayDiffer ? store.find(row, words[at + BASE_WORLD_TICK]!) : -1;
+    const base = mayDiffer ? this.#heldAt(store, row, words[at + BASE_WORLD_TICK]!, tick) : -1;
     if (base >= 0) {
       const reference = this.#references[c]!;
       store.load(base, reference);
@@ -241,9 +262,16 @@ export class ValueEncoder {
     codec.encodeAbsolute(writer, value, mask);
   }
 
-  /** Sample time of a world version, as it is sent. */
-  sampleTime(store: VersionStore, version: number): TimelineTime {
-    return store.time(version);
+  /** The version that was a row's newest one at tick `then`, or -1 where it depends on other fields than the peer's whether it is held. */
+  #heldAt(store: VersionStore, row: number, then: number, tick: number): number {
+    return tick - then <= store.sureTicks ? store.findAt(row, then) : -1;
+  }
+
+  /** Sample time of a version as it is sent: that of the last change of a field that the peer of the record `at` may read. */
+  sampleTime(at: number, row: number, version: number): TimelineTime {
+    const words = this.#pool.values;
+    return this.#world.store(words[at + VALUE_COMPONENT]!)
+      .changeTime(row, version, words[at + VALUE_MASK]!);
   }
 
   /**
@@ -279,15 +307,15 @@ export class ValueEncoder {
     for (let rest = ackedBefore; rest !== 0; rest &= rest - 1) {
       const age = 32 - Math.clz32(rest & -rest);
       const units = age / unit;
-      if (units > MAX_BEFORE || tick - baseTick + age > this.#historyTicks) break;
+      if (units > MAX_BEFORE || tick - baseTick + age > store.sureTicks) break;
       if (units !== Math.floor(units)) continue;
       // No more versions than ticks lie between the two.
       if (since + age >= MAX_VERSIONS / 2) break;
+      // What was sent with its name was the newest version of its tick.
       const version = store.findAt(row, baseTick - age);
       if (version < 0) continue;
       history.add(units, version * store.laneCount);
-      // What was sent with its name was the newest version of its tick.
-      const offset = offsetOf(baseTick - age, this.sampleTime(store, version));
+      const offset = offsetOf(baseTick - age, this.sampleTime(at, row, version));
       if (offset !== baseOffset) isSteady = false;
       before |= 1 << (units - 1);
     }
@@ -344,10 +372,16 @@ export class ValueEncoder {
     const knownTick = words[at + KNOWN_TICK]!;
     const mask = words[at + VALUE_MASK]!;
     if (knownTick === NEVER) return true;
+    if ((words[at + VALUE_MARKS]! & SYNCED) !== 0) {
+      // What the peer wrote itself may have been written over in the same tick: then no version has its contents any more.
+      const store = this.#world.store(component);
+      const known = store.findAt(row, words[at + KNOWN_WORLD_TICK]!);
+      if (known < 0 || store.writes(known) !== words[at + KNOWN_WRITES]) return true;
+    }
     const compared = this.#compared;
     const outcome = compared.compared(component, row, id, newestTick, writes, knownTick, mask);
     if (outcome >= 0) return outcome === 1;
-    const differs = this.#compare(component, mask, knownTick, row, newest);
+    const differs = this.#compare(component, mask, words[at + KNOWN_WORLD_TICK]!, row, newest);
     compared.noteCompared(component, row, id, newestTick, writes, knownTick, mask, differs);
     return differs;
   }
@@ -355,12 +389,12 @@ export class ValueEncoder {
   #compare(
     component: number,
     mask: number,
-    knownTick: number,
+    then: number,
     row: number,
     newest: number,
   ): boolean {
     const store = this.#world.store(component);
-    const known = store.find(row, knownTick);
+    const known = store.findAt(row, then);
     if (known < 0) return true;
     // Most changes are one version long, and many touch only what this peer may not read.
     if (store.older(newest) === known && (store.mask(newest) & mask) === 0) return false;

@@ -5,6 +5,7 @@ import { assert } from "../protocol/assert.ts";
 import { EXPIRE_SWEEP_TICKS, MAX_VERSIONS } from "../protocol/limits.ts";
 import type { TimelineTime } from "../protocol/timeline_units.ts";
 import type { FieldGrant } from "../permissions/grants.ts";
+import { FieldChanges } from "./field_changes.ts";
 import { grown, grownCapacity } from "./grow.ts";
 import { type ComponentValue, keptBytes, NO_BYTES, sameBytes, sameLanes } from "./value.ts";
 
@@ -25,6 +26,11 @@ export class VersionStore {
   readonly blobCount: number;
   /** Ticks that a replaced version is kept. */
   readonly historyTicks: number;
+  /**
+   * What was the newest version of a row at a tick is surely held for so many ticks, in however many of them the row changes. Whether it is
+   * held for longer depends on every field of the row: nothing that is told to those who may not read all of them may depend on it.
+   */
+  readonly sureTicks: number;
 
   // Rows.
   #newest = new Int32Array(FIRST_CAPACITY);
@@ -48,19 +54,25 @@ export class VersionStore {
   #newer = new Int32Array(FIRST_CAPACITY);
   #lanes: Int32Array;
   readonly #blobs: Uint8Array[] = [];
+  readonly #changes: FieldChanges | undefined;
   #versionEnd = 0;
   #freeVersion = -1;
   #versionCount = 0;
 
-  /** A store for values of this shape. */
+  /** A store for values of this shape; with `noted`, the number of their fields, it notes when each last changed. */
   constructor(
     shape: { readonly laneCount: number; readonly blobCount: number },
     historyTicks: number,
+    noted = 0,
   ) {
     this.laneCount = shape.laneCount;
     this.blobCount = shape.blobCount;
     this.historyTicks = historyTicks;
+    this.sureTicks = Math.min(MAX_VERSIONS - 1, historyTicks);
     this.#lanes = new Int32Array(FIRST_CAPACITY * shape.laneCount);
+    if (noted === 0) return;
+    this.#changes = new FieldChanges(noted);
+    this.#changes.grow(FIRST_CAPACITY);
   }
 
   /** Rows in use. */
@@ -78,7 +90,8 @@ export class VersionStore {
     let bytes = this.#newest.byteLength + this.#oldest.byteLength + this.#count.byteLength +
       this.#agedAt.byteLength + this.#aged.byteLength + this.#tick.byteLength +
       this.#time.byteLength + this.#mask.byteLength + this.#writes.byteLength +
-      this.#older.byteLength + this.#newer.byteLength + this.#lanes.byteLength;
+      this.#older.byteLength + this.#newer.byteLength + this.#lanes.byteLength +
+      (this.#changes?.heldBytes ?? 0);
     let last: Uint8Array | undefined;
     for (const blob of this.#blobs) {
       // A value that did not change is shared with the version before.
@@ -180,6 +193,18 @@ export class VersionStore {
     let version = this.#newest[row]!;
     while (version >= 0 && this.#tick[version]! > tick) version = this.#older[version]!;
     return version;
+  }
+
+  /**
+   * Sample time of the last change, up to this version, of a field in `fields`: exact also where the version of that change is not held any
+   * more. Only of a store that notes changes; its masks are the fields that changed.
+   */
+  changeTime(row: number, version: number, fields: number): TimelineTime {
+    let at = version;
+    while (at >= 0 && (this.#mask[at]! & fields) === 0) at = this.#older[at]!;
+    if (at >= 0) return this.#time[at]!;
+    assert(this.#changes !== undefined, "changes are asked for where they are noted");
+    return this.#changes.timeOf(row, fields);
   }
 
   /** Copies a version into `out`. Blobs are shared. */
@@ -362,6 +387,7 @@ export class VersionStore {
   #dropOldest(row: number): void {
     const version = this.#oldest[row]!;
     const newer = this.#newer[version]!;
+    this.#changes?.note(row, this.#mask[version]!, this.#tick[version]!, this.#time[version]!);
     this.#oldest[row] = newer;
     if (newer >= 0) this.#older[newer] = -1;
     else this.#newest[row] = -1;
@@ -395,6 +421,7 @@ export class VersionStore {
     this.#newest = grown(this.#newest, capacity);
     this.#oldest = grown(this.#oldest, capacity);
     this.#count = grown(this.#count, capacity);
+    this.#changes?.grow(capacity);
     this.#agedAt = grown(this.#agedAt, capacity);
     this.#aged = grown(this.#aged, capacity);
   }

@@ -26,7 +26,7 @@ export function historyTicksOf(grants: Grants): number {
  * Entities, owners, epochs and component values of one world.
  *
  * An entity named in a call must be alive unless the call says otherwise. `tick` is the tick that will carry the change: the one being
- * collected, not one whose datagrams are already built. The ticks given for one component of one entity must not go back. Call
+ * collected, not one whose datagrams are already built (`seal`). The ticks given for one component of one entity must not go back. Call
  * `expire` once a tick.
  */
 export class World {
@@ -38,6 +38,8 @@ export class World {
   readonly #stores: VersionStore[] = [];
   // By component, then by slot: row in the component's store plus one, 0 where the entity does not have it.
   readonly #rows: Int32Array[] = [];
+  #sealedTick = -1;
+  #latestWrite = -1;
   readonly #positions: { readonly component: number; readonly field: FieldGrant }[] = [];
 
   /** An empty world. */
@@ -47,11 +49,35 @@ export class World {
     this.encodings = new SharedEncodings(grants.components.length);
     const historyTicks = historyTicksOf(grants);
     for (const component of grants.components) {
-      this.#stores.push(new VersionStore(component, historyTicks));
+      this.#stores.push(new VersionStore(component, historyTicks, component.fields.length));
       this.#rows.push(NO_ROWS);
       const field = component.fields[component.positionField];
       if (field !== undefined) this.#positions.push({ component: component.index, field });
     }
+  }
+
+  /** The last tick that was sealed, -1 before the first. */
+  get sealedTick(): number {
+    return this.#sealedTick;
+  }
+
+  /**
+   * Datagrams of `tick` are built from now on: no value may be written under it any more, nor under one before. Links name versions by the
+   * tick at which they were the newest ones, so that a version written later, or over one that was sent, would have the name of another.
+   */
+  seal(tick: number): void {
+    if (tick === this.#sealedTick) return;
+    assert(tick > this.#sealedTick, "ticks are sealed in their order");
+    assert(
+      this.#latestWrite <= tick,
+      "a tick is sealed before anything is written under a later one",
+    );
+    this.#sealedTick = tick;
+  }
+
+  #noteWrite(tick: number): void {
+    assert(tick > this.#sealedTick, "nothing is written under a tick whose datagrams are built");
+    if (tick > this.#latestWrite) this.#latestWrite = tick;
   }
 
   /** Entities alive. */
@@ -178,6 +204,7 @@ export class World {
     const slot = this.#entities.slotOf(id);
     assert(!this.#entities.has(slot, c), "a component is added once");
     this.#assertInRange(c, this.#component(c).allFields, value);
+    this.#noteWrite(tick);
     const store = this.#stores[c]!;
     const row = store.allocateRow();
     store.put(row, tick, time, this.#component(c).allFields, value);
@@ -215,6 +242,7 @@ export class World {
     assert(row >= 0, "a component is written to an entity that has it");
     this.#assertInRange(c, mask, value);
     const fields = this.#component(c).fields;
+    this.#noteWrite(tick);
     const changed = this.#stores[c]!.update(row, fields, mask, value, tick, time);
     if (changed !== 0) this.#entities.touch(entitySlot(id), tick);
     return changed;

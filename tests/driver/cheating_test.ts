@@ -490,8 +490,8 @@ Deno.test("to remove a component and add it without the checked field is no way 
   forged.send(300);
   assert(!world.hasComponent(id, AVATAR));
   const again = state(6);
-  again.world.spawn(id, raw.accepted!.peer, forged.tick + 1);
-  again.world.addComponent(id, AVATAR, value, forged.tick + 1, raw.time);
+  again.world.spawn(id, raw.accepted!.peer, again.tick);
+  again.world.addComponent(id, AVATAR, value, again.tick, raw.time);
   const bytes = again.datagram();
   raw.send(bytes!);
   pair.run(400);

@@ -248,3 +248,30 @@ Deno.test("ServerCore looks at every spawn in its turn, however many others wait
   assertEquals(raw.of("spawnRefused").map(({ id }) => id), [second]);
   assertEquals(core.usage.spawns, others.length);
 });
+
+Deno.test("ServerCore builds no datagram with what belongs to a later tick, when a spawn comes to life as a tick begins", () => {
+  const grants = driverGrants({
+    components: [{ ...CARD, spawn: { roles: ["player"], maxPerPeer: 1 } }],
+    voice: undefined,
+  });
+  const pair = new Pair({ grants, seed: 9, clients: 1 }).start().joinAll();
+  const watcher = pair.clients[0]!;
+  const raw = new RawPeer(pair).join();
+  const forged = new ForgedState(raw);
+  const [first, second] = raw.accepted!.entityIds;
+  for (const id of [first!, second!]) {
+    forged.world.spawn(id, raw.accepted!.peer, forged.tick);
+    forged.world.addComponent(id, 0, createValue(grants.components[0]!), forged.tick, 0);
+  }
+  forged.send(SPAWN_COUNT_WAIT_MS / 2);
+  const { engine, core } = pair.server;
+  assertEquals([first, second].map((id) => core.world.isAlive(id!)), [true, false]);
+  // Nothing more comes from the peer: the tick itself looks at what waits.
+  assertEquals(core.usage.spawns, 1);
+  engine.despawn([...pair.server.world.handles()][0]!);
+  engine.flush();
+  pair.run(300);
+  assertEquals([first, second].map((id) => core.world.isAlive(id!)), [false, true]);
+  assertEquals(watcher.world.size, 1);
+  assert(core.world.versionTick(second!, 0) <= core.world.sealedTick);
+});

@@ -39,8 +39,8 @@ export const PLANTED_LEAKS: readonly PlantedLeak[] = [
         ValueEncoder.prototype,
         "sampleTime",
         (timeOf) =>
-          function (this: ValueEncoder, store, version) {
-            return timeOf.call(this, store, version) - run.secretBit;
+          function (this: ValueEncoder, at, row, version) {
+            return timeOf.call(this, at, row, version) - run.secretBit;
           },
       ),
   },

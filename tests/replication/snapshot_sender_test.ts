@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { makeEntityId } from "../../protocol/entity_id.ts";
 import { Writer } from "../../protocol/writer.ts";
 import type { Grants } from "../../permissions/grants.ts";
-import { createInterestResult } from "../../replication/interest.ts";
+import { createInterestResult, type InterestResult } from "../../replication/interest.ts";
 import type { SnapshotEntry } from "../../replication/snapshot_receiver.ts";
 import { SnapshotSender } from "../../replication/snapshot_sender.ts";
 import { quantiseField, setNeutral } from "../../replication/quantise.ts";
@@ -119,17 +119,27 @@ class Stage {
         this.link.step(this.tick);
         continue;
       }
-      const candidates = createInterestResult();
-      candidates.slots = new Int32Array(this.distances.size);
-      candidates.distanceSquared = new Float64Array(this.distances.size);
-      for (const [id, distance] of this.distances) {
-        if (!this.world.isAlive(id)) continue;
-        candidates.slots[candidates.count] = id & 0xfffff;
-        candidates.distanceSquared[candidates.count++] = distance;
-      }
-      this.link.step(this.tick, candidates);
+      this.link.step(this.tick, this.#candidates());
     }
     return this.entries;
+  }
+
+  /** `down`: one tick in which no state may be sent. */
+  skip(): void {
+    this.tick += 1;
+    this.link.sender.updateView(this.tick, this.#candidates());
+  }
+
+  #candidates(): InterestResult {
+    const candidates = createInterestResult();
+    candidates.slots = new Int32Array(this.distances.size);
+    candidates.distanceSquared = new Float64Array(this.distances.size);
+    for (const [id, distance] of this.distances) {
+      if (!this.world.isAlive(id)) continue;
+      candidates.slots[candidates.count] = id & 0xfffff;
+      candidates.distanceSquared[candidates.count++] = distance;
+    }
+    return candidates;
   }
 
   /** What the last tick brought, as short words. */
@@ -414,6 +424,66 @@ Deno.test("`SnapshotSender.markSynced()` does not hide an override of the same t
   assert(!stage.link.sender.isAcked(5, AVATAR));
   stage.step();
   assertEquals(stage.words, [`5 ${AVATAR}=20`]);
+});
+
+Deno.test("`SnapshotSender.markSynced()` hides no override that had to wait, whatever changes meanwhile that the peer may not read", () => {
+  const stage = new Stage();
+  stage.spawn(5, SELF, HEALTH);
+  stage.step(2);
+  stage.write(5, HEALTH, 10);
+  stage.link.sender.markSynced(5, HEALTH);
+  stage.write(5, HEALTH, 20);
+  // No room for state in this tick.
+  stage.skip();
+  stage.write(5, HEALTH, 77, 2);
+  assert(!stage.link.sender.isAcked(5, HEALTH));
+  stage.step();
+  assertEquals(stage.words, [`5 ${HEALTH}=20`]);
+});
+
+Deno.test("`SnapshotSender.isAcked()` takes no version over that may still be written to", () => {
+  const stage = new Stage();
+  stage.spawn(5, SELF, HEALTH);
+  stage.step(3);
+  stage.write(5, HEALTH, 77, 2);
+  assert(stage.link.sender.isAcked(5, HEALTH));
+  stage.write(5, HEALTH, 10);
+  assert(!stage.link.sender.isAcked(5, HEALTH));
+  stage.step();
+  assertEquals(stage.words, [`5 ${HEALTH}=10`]);
+  stage.write(5, HEALTH, 78, 2);
+  assert(stage.link.sender.isAcked(5, HEALTH));
+  stage.write(5, HEALTH, 79, 2);
+  assert(stage.link.sender.isAcked(5, HEALTH));
+  assertEquals(stage.step(), []);
+});
+
+Deno.test("`SnapshotSender` says when what the peer may read has changed, not when anything else did", () => {
+  const offsets: number[] = [];
+  for (const secretTick of [0, 30, 55, 80]) {
+    const stage = new Stage();
+    stage.spawn(5, 0, HEALTH);
+    stage.distances.delete(5);
+    while (stage.tick < 40) stage.step();
+    stage.write(5, HEALTH, 10, 1, 5);
+    while (stage.tick < 90) {
+      if (stage.tick + 1 === secretTick) stage.write(5, HEALTH, 99, 2);
+      stage.step();
+    }
+    stage.distances.set(5, 1);
+    const value = stage.step().find(({ kind }) => kind === "value")!;
+    offsets.push(value.versionTick * 64 - value.time);
+    // However long it rests, and whatever else changes meanwhile.
+    stage.distances.delete(5);
+    for (let i = 0; i < 200; i++) {
+      if (secretTick > 0) stage.write(5, HEALTH, 100 + i, 2);
+      stage.step();
+    }
+    stage.distances.set(5, 1);
+    const later = stage.step().find(({ kind }) => kind === "value")!;
+    offsets.push(later.versionTick * 64 - later.time);
+  }
+  assertEquals(offsets, Array.from([0, 1, 2, 3], () => [50 * 64 + 5, 251 * 64 + 5]).flat());
 });
 
 Deno.test("`SnapshotSender.putRight()` sends an unchanged value again under a new name", () => {

@@ -206,6 +206,68 @@ Deno.test("`clearThrough()` leaves the newest version and those after the tick, 
   assertEquals(lanes, [...valueOf(5).lanes].filter((lane) => lane !== 0).length);
 });
 
+Deno.test("`findAt()` finds what was the newest version up to `sureTicks` ago, however often a row changes", () => {
+  for (const history of [1, 8, 62, 63, 64, 200]) {
+    const store = new VersionStore(SHAPE, history);
+    assertEquals(store.sureTicks, Math.min(history, MAX_VERSIONS - 1));
+    const row = store.allocateRow();
+    store.put(row, 0, 0, 0, valueOf(0));
+    for (let tick = 1; tick <= 300; tick++) {
+      store.expire(tick - 1);
+      store.update(row, SHAPE.fields, SHAPE.allFields, valueOf(tick), tick, tick);
+      for (let age = 0; age <= Math.min(tick, store.sureTicks); age++) {
+        assertEquals(store.tick(store.findAt(row, tick - age)), tick - age, `history ${history}`);
+      }
+      const before = tick - store.sureTicks - 1;
+      if (before >= 0) assertEquals(store.findAt(row, before), -1, "not one tick longer");
+    }
+  }
+});
+
+Deno.test("`changeTime()` tells when fields last changed up to a version, however much changed since and was dropped", () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const prng = createPrng(seed);
+    const store = new VersionStore(SHAPE, 1 + below(prng, 90), SHAPE.fields.length);
+    // Rows of before leave nothing behind.
+    for (const old of Array.from({ length: 30 }, () => store.allocateRow())) {
+      store.put(old, 900, 900, SHAPE.allFields, valueOf(1));
+      store.freeRow(old);
+    }
+    const rows = Array.from({ length: 20 }, () => store.allocateRow());
+    // By row, then by field: tick and time of every change.
+    const changes = rows.map(() => SHAPE.fields.map(() => [[1, 64]]));
+    for (const row of rows) store.put(row, 1, 64, SHAPE.allFields, valueOf(0));
+    const latest = (i: number, tick: number, mask: number) => {
+      let found = [0, 0];
+      for (let f = 0; f < 3; f++) {
+        const last = changes[i]![f]!.findLast(([at]) => at! <= tick)!;
+        if ((mask & (1 << f)) !== 0 && last[0]! > found[0]!) found = last;
+      }
+      return found[1];
+    };
+    for (let tick = 2; tick < 300; tick++) {
+      for (let i = 0; i < rows.length; i++) {
+        if (i === 0 || prng() < 0.4) continue;
+        // The field last in line hardly ever changes.
+        const mask = prng() < 0.01 ? 0b100 : 1 + below(prng, 3);
+        const time = tick * 64 - below(prng, 200);
+        const changed = store.update(rows[i]!, SHAPE.fields, mask, valueOf(tick), tick, time);
+        for (let f = 0; f < 3; f++) {
+          if ((changed & (1 << f)) !== 0) changes[i]![f]!.push([tick, time]);
+        }
+      }
+      store.expire(tick);
+      const i = below(prng, rows.length);
+      const mask = 1 + below(prng, 7);
+      const then = tick - below(prng, store.sureTicks);
+      if (then < 1) continue;
+      const version = store.findAt(rows[i]!, then);
+      const context = `seed ${seed}, tick ${tick}, row ${i}, fields ${mask}`;
+      assertEquals(store.changeTime(rows[i]!, version, mask), latest(i, then, mask), context);
+    }
+  }
+});
+
 Deno.test("`VersionStore` holds what a plain list would, when rows are written, expire and are freed at random", () => {
   for (let seed = 1; seed <= 30; seed++) runAgainstList(createPrng(seed), seed);
 });

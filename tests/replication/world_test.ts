@@ -491,6 +491,31 @@ function fieldOf(value: ComponentValue, at: number, lanes: number, blob: number)
   return blob >= 0 ? [...value.blobs[blob]!] : [...value.lanes.subarray(at, at + lanes)];
 }
 
+Deno.test("`seal()` ends a tick: nothing is written under it any more, nor was under a later one", () => {
+  const world = new World(grants);
+  world.spawn(ONE, 0, 1);
+  world.addComponent(ONE, HEALTH, health(1, 1), 1, 64);
+  assertEquals(world.sealedTick, -1);
+  world.seal(1);
+  world.seal(1);
+  assertEquals(world.sealedTick, 1);
+  const late = "nothing is written under a tick whose datagrams are built";
+  for (const points of [1, 2]) {
+    assertThrows(() => world.write(ONE, HEALTH, 1, health(points, 1), 1, 64), Error, late);
+  }
+  assertThrows(
+    () => world.addComponent(ONE, NAME, createValue(component(NAME)), 1, 64),
+    Error,
+    late,
+  );
+  assert(!world.hasComponent(ONE, NAME));
+  assertEquals(world.write(ONE, HEALTH, 1, health(2, 1), 2, 128), 1);
+  world.addComponent(ONE, NAME, createValue(component(NAME)), 3, 192);
+  assertThrows(() => world.seal(2), Error, "before anything is written under a later one");
+  world.seal(4);
+  assertThrows(() => world.seal(3), Error, "ticks are sealed in their order");
+});
+
 Deno.test("`World` takes no lane that its field cannot have", () => {
   for (const isAdded of [true, false]) {
     const world = new World(grants);
