@@ -28,6 +28,7 @@ import {
   MAX_INTAKE_BYTES,
   MAX_INTAKE_CHUNKS,
   MAX_KEPT_DENIALS,
+  MAX_LATE_ENTRIES,
   MAX_LOG_ENTRIES,
   MAX_LOGGED_ENTRIES,
   MAX_LOOSE_MESSAGES,
@@ -40,6 +41,7 @@ import {
   MAX_QUEUED_VOICE_FRAMES,
   MAX_RELAYS_PER_TICK,
   MAX_SNAPSHOT_ENTRIES,
+  MAX_STEP_LENSES,
   MAX_STREAM_FRAME_BYTES,
   MAX_UNRELIABLE_MESSAGE_BYTES,
   MAX_UNSENT_DATAGRAMS,
@@ -60,6 +62,8 @@ import { FIELD_CHANGE_BYTES } from "../replication/field_changes.ts";
 import { RECEIVED_ENTITY_BYTES, RECEIVED_VALUE_BYTES } from "../replication/received_entities.ts";
 import { LOGGED_ENTRY_BYTES } from "../replication/section_log.ts";
 import { SHARED_ENCODINGS_BYTES, SHARED_ROW_BYTES } from "../replication/shared_encodings.ts";
+import { STEP_ENTRIES_BYTES, STEP_ROW_BYTES } from "../replication/step_rows.ts";
+import { LATE_ENTRY_BYTES, STEP_DUE_BYTES } from "../replication/step_tracks.ts";
 import { ENTITY_RECORD_BYTES, VALUE_RECORD_BYTES } from "../replication/track_pool.ts";
 import { ENTITY_TRACK_BYTES, VALUE_TRACK_BYTES } from "../replication/tracks.ts";
 import { mostReliableChannels, mostStreams } from "./stream_bounds.ts";
@@ -189,7 +193,11 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
     "world: encodings that links share",
     ["maxEntities", "components"],
     0,
-    SHARED_ENCODINGS_BYTES + components.length * doubled(own) * SHARED_ROW_BYTES,
+    SHARED_ENCODINGS_BYTES + components.length * doubled(own) * SHARED_ROW_BYTES +
+      // Only what a server sends goes in step.
+      (role === "client"
+        ? 0
+        : STEP_ENTRIES_BYTES + MAX_STEP_LENSES * doubled(own) * STEP_ROW_BYTES),
   );
 
   // Of each component, and of voice: when it may be written again. The longest array exists twice while it grows.
@@ -252,6 +260,10 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
     (ENTITY_TRACK_BYTES + components.length * VALUE_TRACK_BYTES + MAP_ENTRY_BYTES * 2);
   buffer = peers *
     (doubled(told) * ENTITY_RECORD_BYTES + doubled(told * components.length) * VALUE_RECORD_BYTES);
+  if (role !== "client") {
+    heap += peers * MAX_LATE_ENTRIES * LATE_ENTRY_BYTES;
+    buffer += peers * doubled(told) * STEP_DUE_BYTES;
+  }
   part(
     "links: what each peer has been told",
     ["maxPeers", "maxEntities", "components"],

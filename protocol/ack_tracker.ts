@@ -17,6 +17,8 @@ export type Receipt = "new" | "duplicate" | "old";
 export class AckTracker {
   readonly #received = new Uint8Array(ACK_WINDOW);
   #largest = -1;
+  /** All from this one to the largest were received. */
+  #runFrom = 0;
   #largestMs = 0;
   #unacked = 0;
 
@@ -57,10 +59,16 @@ export class AckTracker {
     if (sequence > this.#largest) {
       const skipped = Math.min(sequence - this.#largest - 1, ACK_WINDOW);
       for (let i = 1; i <= skipped; i++) this.#received[(sequence - i) % ACK_WINDOW] = 0;
+      if (sequence !== this.#largest + 1) this.#runFrom = sequence;
       this.#largest = sequence;
       this.#largestMs = nowMs;
     }
     this.#received[sequence % ACK_WINDOW] = 1;
+    // Late ones join what came after them; those behind the window have no place any more.
+    const oldest = Math.max(0, this.#largest - ACK_WINDOW + 1);
+    while (this.#runFrom > oldest && this.#received[(this.#runFrom - 1) % ACK_WINDOW] === 1) {
+      this.#runFrom -= 1;
+    }
     if (asksForAck) this.#unacked += 1;
     return receipt;
   }
@@ -72,12 +80,15 @@ export class AckTracker {
     this.#unacked = 0;
     const oldest = Math.max(0, this.#largest - ACK_BLOCK_SPAN + 1);
     const lengths = SCRATCH;
-    lengths[0] = 0;
     let last = 0;
-    for (let sequence = this.#largest; sequence >= oldest; sequence--) {
+    const run = this.#largest - Math.max(oldest, this.#runFrom) + 1;
+    lengths[0] = run;
+    let at = (this.#largest - run + ACK_WINDOW) % ACK_WINDOW;
+    for (let left = this.#largest - oldest + 1 - run; left > 0; left--) {
       const isRun = (last & 1) === 0;
-      if ((this.#received[sequence % ACK_WINDOW] === 1) !== isRun) lengths[++last] = 0;
+      if ((this.#received[at] === 1) !== isRun) lengths[++last] = 0;
       lengths[last] = lengths[last]! + 1;
+      at = at === 0 ? ACK_WINDOW - 1 : at - 1;
     }
     const count = (last & 1) === 0 ? last + 1 : last;
     const delay = Math.floor((nowMs - this.#largestMs) * ACK_DELAY_UNITS_PER_MS);

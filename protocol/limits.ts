@@ -199,6 +199,10 @@ export const MAX_SECTION_ROUNDS = 3;
 export const MAX_SHARED_ENCODINGS = 8_192;
 /** Bytes of their bits: 32 for each; what comes on top is coded anew for each link. */
 export const MAX_SHARED_BYTES = 262_144;
+/** Pairs of a component and a mask whose values go in step, 20 bytes an entity each: what moves for a few kinds of readers; others go singly. */
+export const MAX_STEP_LENSES = 16;
+/** Versions under way that a link remembers of what went out of step: 512 entities at 8 ticks of round trip. What is forgotten goes again. */
+export const MAX_LATE_ENTRIES = 4_096;
 
 // ---- versions
 /** Versions kept of one component of one entity: two seconds at 30 Hz with some room; memory per moving component is 64 rows. */

@@ -3,6 +3,11 @@
 
 import { assert } from "./assert.ts";
 
+/** Bits that are copied at once: so many stand in four bytes, wherever they begin. */
+const STRIDE_BITS = 25;
+/** Bytes behind what is written, so that four may be read from each. */
+const SPARE_BYTES = 4;
+
 /** A bit-granular writer. Bits fill each byte from the least significant; whole bytes may start at any bit offset. */
 export class Writer {
   #bytes: Uint8Array;
@@ -10,7 +15,7 @@ export class Writer {
 
   /** @param capacity Bytes to begin with; the buffer doubles when it is full. */
   constructor(capacity = 256) {
-    this.#bytes = new Uint8Array(capacity);
+    this.#bytes = new Uint8Array(Math.max(capacity, SPARE_BYTES));
   }
 
   /** Bits written so far. */
@@ -139,7 +144,30 @@ export class Writer {
 
   /** Appends `bitCount` bits that another writer holds from bit `from` on: how shared encodings are copied. */
   copyFrom(source: Writer, from: number, bitCount: number): void {
-    this.copyBits(source.#bytes, from, bitCount);
+    this.#reserve(bitCount);
+    const bytes = source.#bytes;
+    const to = this.#bytes;
+    let out = this.#bitLength;
+    let at = from;
+    for (let left = bitCount; left > 0;) {
+      const take = left < STRIDE_BITS ? left : STRIDE_BITS;
+      const byte = at >>> 3;
+      // The spare bytes behind each buffer may be read.
+      const four = bytes[byte]! | (bytes[byte + 1]! << 8) | (bytes[byte + 2]! << 16) |
+        (bytes[byte + 3]! << 24);
+      const group = (four >>> (at & 7)) & ((1 << take) - 1);
+      const offset = out & 7;
+      let place = out >>> 3;
+      to[place] = to[place]! | (group << offset);
+      for (let rest = group >>> (8 - offset); rest !== 0; rest >>>= 8) {
+        place += 1;
+        to[place] = rest;
+      }
+      at += take;
+      out += take;
+      left -= take;
+    }
+    this.#bitLength = out;
   }
 
   /** A copy of what was written, the last byte padded with zero bits. */
@@ -153,7 +181,7 @@ export class Writer {
   }
 
   #reserve(bits: number): void {
-    const needed = ((this.#bitLength + bits + 7) >>> 3) + 1;
+    const needed = ((this.#bitLength + bits + 7) >>> 3) + SPARE_BYTES;
     if (needed <= this.#bytes.length) return;
     const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
     grown.set(this.#bytes.subarray(0, this.byteLength));

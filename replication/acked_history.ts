@@ -18,8 +18,23 @@ export function withAcked(history: number, ticks: number): number {
   return ticks > ACKED_TICKS ? history : newestOf(history | (1 << (ticks - 1)));
 }
 
-function newestOf(history: number): number {
+/** The newest {@linkcode ACKED_VERSIONS} of a history. */
+export function newestAcked(history: number): number {
+  let kept = 0;
+  for (let rest = history, left = ACKED_VERSIONS; rest !== 0 && left > 0; rest &= rest - 1) {
+    kept |= rest & -rest;
+    left -= 1;
+  }
+  return kept;
+}
+
+/** Bits that are set. */
+export function bitCount(word: number): number {
   let count = 0;
-  for (let rest = history; rest !== 0; rest &= rest - 1) count += 1;
-  return count > ACKED_VERSIONS ? history ^ (1 << (31 - Math.clz32(history))) : history;
+  for (let rest = word; rest !== 0; rest &= rest - 1) count += 1;
+  return count;
+}
+
+function newestOf(history: number): number {
+  return bitCount(history) > ACKED_VERSIONS ? history ^ (1 << (31 - Math.clz32(history))) : history;
 }

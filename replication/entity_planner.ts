@@ -10,6 +10,7 @@ import type { PiecePlaces } from "./piece_places.ts";
 import { PieceTransfer } from "./piece_transfer.ts";
 import type { SectionBuilder } from "./section_builder.ts";
 import type { SectionLog } from "./section_log.ts";
+import type { StepTracks } from "./step_tracks.ts";
 import type { PeerView } from "./peer_view.ts";
 import {
   ACKED,
@@ -41,6 +42,7 @@ import {
   LOST,
   NEVER,
   STATE_MARKS,
+  STEP_VALUE,
   SYNCED,
   type TrackPool,
   VALUE_COMPONENT,
@@ -95,6 +97,15 @@ interface Plan {
   transfer: PieceTransfer | undefined;
 }
 
+/** By component: ticks between two versions at the manifest's rate, where this end is the writer's. */
+export function rateTicksOf(grants: Grants, direction: LinkDirection): Float64Array {
+  return Float64Array.from(grants.components, ({ authority, rateHz }) => {
+    // What an owner wrote was held to its rate on the way up, and is relayed as it comes.
+    const isWriter = direction === "up" || authority === "server";
+    return isWriter ? grants.tickHz / rateHz : 0;
+  });
+}
+
 /** Adds entities of one link to its sections. */
 export class EntityPlanner {
   /** The records of what it plans. */
@@ -107,6 +118,8 @@ export class EntityPlanner {
   isHasty = false;
   /** The present tick. */
   tick: number = NEVER;
+  /** Place of the section being built among those of its tick. */
+  cohort = 0;
   readonly #direction: LinkDirection;
   readonly #view: PeerView;
   readonly #world: World;
@@ -114,6 +127,7 @@ export class EntityPlanner {
   readonly #builder: SectionBuilder;
   readonly #log: SectionLog;
   readonly #places: PiecePlaces;
+  readonly #steps: StepTracks;
   readonly #historyTicks: number;
   /** By component: ticks between two versions at the manifest's rate, where this end is the writer's. */
   readonly #rateTicks: Float64Array;
@@ -132,6 +146,8 @@ export class EntityPlanner {
     builder: SectionBuilder,
     log: SectionLog,
     places: PiecePlaces,
+    steps: StepTracks,
+    rateTicks: Float64Array,
   ) {
     this.pool = pool;
     this.#view = view;
@@ -141,13 +157,9 @@ export class EntityPlanner {
     this.#builder = builder;
     this.#log = log;
     this.#places = places;
+    this.#steps = steps;
     this.#historyTicks = historyTicksOf(grants);
-    this.#rateTicks = new Float64Array(grants.components.length);
-    for (const { index, authority, rateHz } of grants.components) {
-      // What an owner wrote was held to its rate on the way up, and is relayed as it comes.
-      const isWriter = direction === "up" || authority === "server";
-      this.#rateTicks[index] = isWriter ? grants.tickHz / rateHz : 0;
-    }
+    this.#rateTicks = rateTicks;
   }
 
   /** Looks at all values of the entity with the record `at` anew; returns whether one is due. */
@@ -162,6 +174,20 @@ export class EntityPlanner {
       const row = isKnown ? values[v + VALUE_ROW]! : this.#rowOf(id, v);
       if (row < 0) continue;
       this.#encoder.refresh(id, v, row, this.tick);
+      if (this.#dueOf(v) !== NOT_DUE) isDue = true;
+    }
+    return isDue;
+  }
+
+  /** As `refresh`, of an entity in step: of all values but that one. */
+  refreshOthers(at: number): boolean {
+    const { entities, values } = this.pool;
+    const inStep = entities[at + STEP_VALUE]!;
+    const id = entities[at + ENTITY_ID]!;
+    let isDue = false;
+    for (let v = entities[at + ENTITY_FIRST]!; v >= 0; v = values[v + VALUE_NEXT]!) {
+      if (v === inStep || (values[v + VALUE_MARKS]! & VISIBLE) === 0) continue;
+      this.#encoder.refresh(id, v, values[v + VALUE_ROW]!, this.tick);
       if (this.#dueOf(v) !== NOT_DUE) isDue = true;
     }
     return isDue;
@@ -273,6 +299,7 @@ export class EntityPlanner {
     entities[at + ENTITY_SENT] = tick;
     entities[at + ENTITY_SEQUENCE] = sequence;
     entities[at + ENTITY_MARKS] = entities[at + ENTITY_MARKS]! | WAS_SENT;
+    const isPlain = isNew && (marks & FORCED) === 0;
     if (isNew) {
       this.#makeVersion(
         at,
@@ -287,6 +314,7 @@ export class EntityPlanner {
     words[v + VALUE_SEQUENCE] = sequence;
     words[v + VALUE_MARKS] = words[v + VALUE_MARKS]! & ~LOST;
     this.#log.add(at, v, versionTick, -1);
+    this.#steps.noteSent(at, v, this.cohort, isPlain);
     return Planned.AllAdded;
   }
 
@@ -461,6 +489,9 @@ export class EntityPlanner {
       entities[at + ENTITY_MARKS] = entities[at + ENTITY_MARKS]! & ~HEADER_LOST;
       this.#log.add(at, -1, entities[at + HEADER_TICK]!, -1);
     }
+    const only = hasHeader || this.#planCount !== 1 ? undefined : this.#plans[0]!;
+    const isPlain = only !== undefined && only.isNew && only.transfer === undefined &&
+      (values[only.value + VALUE_MARKS]! & FORCED) === 0;
     for (let i = 0; i < this.#planCount; i++) {
       const plan = this.#plans[i]!;
       const { value, transfer } = plan;
@@ -479,6 +510,7 @@ export class EntityPlanner {
       }
       this.#log.add(at, value, values[value + LINK_TICK]!, plan.piece);
     }
+    this.#steps.noteSent(at, only?.value ?? NEVER, this.cohort, isPlain);
   }
 
   /** The world's newest value becomes the link's newest version. */

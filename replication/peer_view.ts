@@ -17,6 +17,7 @@ import {
   ENTITY_SEEN,
   ENTITY_STAMP,
   ENTITY_WORDS,
+  IN_STEP,
   NEARNESS_MARKS,
   NEARNESS_SHIFT,
   OWN,
@@ -48,6 +49,7 @@ export class PeerView {
   readonly #direction: LinkDirection;
   readonly #historyTicks: number;
   readonly #onDrop: (track: EntityTrack) => void;
+  readonly #leaveStep: (at: number) => void;
   readonly #byId = new Map<EntityId, EntityTrack>();
   // Entities that the peer last heard of as out of view and whose track is gone: their end must still be told.
   readonly #dormant: EntityId[] = [];
@@ -61,6 +63,8 @@ export class PeerView {
   readonly #leaveSquared: Float64Array;
   readonly #rights: LinkRights;
   #tick = NEVER;
+  /** Tracks at which a look of this tick found all as before. */
+  #asBefore = 0;
   /** So many tracks from the first on are in order. */
   #ordered = 0;
   /** Distance of the entity looked at, squared; handed over here, as a call would put each on the heap. */
@@ -75,7 +79,7 @@ export class PeerView {
 
   /**
    * A view of nothing yet. `peer` is the client's peer id, in both directions; `onDrop` is called with each track that is dropped, so that
-   * the sender takes back what it holds.
+   * the sender takes back what it holds, `leaveStep` with the record of an entity that has to go out of step.
    */
   constructor(
     pool: TrackPool,
@@ -86,9 +90,11 @@ export class PeerView {
       readonly direction: LinkDirection;
     } & LinkPeer,
     onDrop: (track: EntityTrack) => void,
+    leaveStep: (at: number) => void,
   ) {
     this.#pool = pool;
     this.#onDrop = onDrop;
+    this.#leaveStep = leaveStep;
     this.#world = options.world;
     this.#grants = options.grants;
     this.#peer = options.peer;
@@ -173,6 +179,7 @@ export class PeerView {
     this.#compileMasks();
     for (let i = 0; i < this.count; i++) {
       const track = this.trackAt(this.records[i]!);
+      this.outOfStep(track.at);
       track.lookAnew();
       const masks = track.isOwn ? this.#ownMask : this.#otherMask;
       for (const value of track.values) {
@@ -189,6 +196,7 @@ export class PeerView {
     if (this.#ownMask[component] === 0) return undefined;
     let track = this.#byId.get(id);
     if (track === undefined) track = this.#add(id);
+    this.outOfStep(track.at);
     if (track.state === ViewState.Gone) return undefined;
     track.isOwn = true;
     track.lookAnew();
@@ -208,8 +216,14 @@ export class PeerView {
   release(id: EntityId): void {
     const track = this.#byId.get(id);
     if (track === undefined) return;
+    this.outOfStep(track.at);
     track.isReleased = true;
     track.lookAnew();
+  }
+
+  /** What follows changes the entity's record, which has to say how things stand: it is not in step any more. */
+  outOfStep(at: number): void {
+    if ((this.#pool.entities[at + ENTITY_MARKS]! & IN_STEP) !== 0) this.#leaveStep(at);
   }
 
   /** Whether the peer is sent nothing of this component, even of its own entities. */
@@ -220,6 +234,7 @@ export class PeerView {
   /** Looks at the candidates of this tick and at the peer's own entities; whatever else is tracked leaves the view. */
   updateDown(tick: number, candidates: InterestResult): void {
     this.#tick = tick;
+    this.#asBefore = 0;
     const { count, slots, distanceSquared } = candidates;
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!;
@@ -238,6 +253,7 @@ export class PeerView {
   /** Looks at the entities the client owns; those it lost leave the view. */
   updateUp(tick: number): void {
     this.#tick = tick;
+    this.#asBefore = 0;
     this.#world.forEachOwned(this.#peer, this.#seeOwned);
     this.#sweepTracks();
   }
@@ -308,6 +324,9 @@ export class PeerView {
         distanceSquared < words[at + ENTITY_BELOW]!)
     ) return false;
     words[at + ENTITY_SEEN] = this.#tick;
+    this.#asBefore += 1;
+    // What is in step stands in no line: how near it is counts when it stands there again.
+    if ((marks & IN_STEP) !== 0) return true;
     words[at + ENTITY_MARKS] = (marks & ~NEARNESS_MARKS) | nearness(marks, distanceSquared);
     return true;
   }
@@ -324,6 +343,7 @@ export class PeerView {
     const masks = isOwn ? this.#ownMask : this.#otherMask;
     let track = this.#byId.get(id);
     if (track?.seenTick === tick) return;
+    if (track !== undefined) this.outOfStep(track.at);
     if (track === undefined && isOwn) track = this.#add(id);
     let visibleCount = 0;
     let isTouched = false;
@@ -416,6 +436,7 @@ export class PeerView {
 
   /** Tracks that no look found: their entities ended or left the view. */
   #sweepTracks(): void {
+    if (this.#asBefore === this.count) return;
     this.order();
     const { records, count } = this;
     let kept = 0;
@@ -435,6 +456,7 @@ export class PeerView {
 
   /** Looks after one track; true when it was dropped. */
   #sweep(track: EntityTrack): boolean {
+    this.outOfStep(track.at);
     if (track.state !== ViewState.Gone) {
       if (!this.#world.isAlive(track.id) && !track.isReleased) {
         track.state = ViewState.Gone;

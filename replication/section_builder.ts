@@ -59,7 +59,9 @@ const PIECE_BITS = 11;
 const TOTAL_BYTES = 12;
 /** Most bits that its name takes. */
 const OVERHEAD = 13;
-const ITEM_COLUMNS = 14;
+/** 1: it is named as the item added before it. */
+const IS_ALIKE = 14;
+const ITEM_COLUMNS = 15;
 const FIRST_CAPACITY = 16;
 
 /** A coded value: which versions it was coded against, and where its bits stand. */
@@ -75,6 +77,17 @@ export interface CodedValue {
   /** The builder's scratch writer, or one that keeps its bits for the rest of the tick: the same for all values. */
   readonly source: Writer;
   /** Bit in the source at which it begins, and how many. */
+  readonly start: number;
+  readonly bits: number;
+}
+
+/** A coded value of the present tick, as `CodedValue` but for its reference. */
+export interface ValueInStep {
+  /** Ticks from its reference to it, 0 for an absolute value. */
+  readonly age: number;
+  readonly unit: number;
+  readonly before: number;
+  readonly offset: number;
   readonly start: number;
   readonly bits: number;
 }
@@ -271,6 +284,42 @@ export class SectionBuilder {
     this.#marks[word] = this.#marks[word]! | (1 << (place & 31));
   }
 
+  /**
+   * Adds an entity with one value, of this tick and foretold or not, and without bounding its bits: the caller measures what is written.
+   *
+   * @param source The builder's scratch writer or the other one: where the value's bits stand.
+   */
+  addInStep(at: number, component: number, value: ValueInStep, source: Writer): void {
+    this.#openEntity = at;
+    this.#openHeader = undefined;
+    this.#openItem = this.#itemCount;
+    const { age, before } = value;
+    const item = this.#nextItem(component, this.#tick, before === 0 ? value.offset : 0);
+    const items = this.#items;
+    items[item + CODE] = age === 0 ? ReferenceCode.None : ReferenceCode.Age;
+    items[item + AGE] = age;
+    items[item + BEFORE] = before;
+    items[item + UNIT] = before === 0 ? 0 : value.unit;
+    const isShared = source !== this.scratch;
+    if (isShared) this.#shared = source;
+    items[item + IS_SHARED] = isShared ? 1 : 0;
+    items[item + START] = value.start;
+    items[item + BITS] = value.bits;
+    this.#overheadBits(item);
+    this.keep();
+  }
+
+  /** Takes back the entities added last, so many, each with one value. */
+  takeBack(count: number): void {
+    for (let i = this.#pickCount - count; i < this.#pickCount; i++) {
+      const place = this.#picks[i * PICK_COLUMNS + PLACE]!;
+      this.#marks[place >>> 5]! &= ~(1 << (place & 31));
+    }
+    this.#pickCount -= count;
+    this.#itemCount -= count;
+    this.#entryCount -= count;
+  }
+
   /** Writes the section. May be called again after more entities were kept, over a writer truncated to where it began. */
   write(writer: Writer, grantEpoch: number): void {
     writer.bits(grantEpoch, GRANT_EPOCH_BITS);
@@ -348,16 +397,21 @@ export class SectionBuilder {
     if (items[item + CODE] === ReferenceCode.Piece) return from + 1;
     let end = from + 1;
     let previousId = this.#idOf(order[from]!);
+    let previous = item;
     for (; end < this.#pickCount; end++) {
       const next = order[end]! * PICK_COLUMNS;
       if (picks[next + HAS_HEADER] === 1 || picks[next + ITEM_COUNT] !== 1) break;
-      const id = this.#idOf(order[end]!);
+      const id = picks[next + ID]! >>> 0;
       if (id - previousId > MAX_RUN_GAP) break;
       previousId = id;
       const other = picks[next + FIRST_ITEM]! * ITEM_COLUMNS;
-      let i = 0;
-      while (i < NAME_COLUMNS && items[other + i] === items[item + i]) i += 1;
-      if (i < NAME_COLUMNS) break;
+      // Most were added one after the other, and compared then.
+      if (other !== previous + ITEM_COLUMNS || items[other + IS_ALIKE] === 0) {
+        let i = 0;
+        while (i < NAME_COLUMNS && items[other + i] === items[item + i]) i += 1;
+        if (i < NAME_COLUMNS) break;
+      }
+      previous = other;
     }
     return end;
   }
@@ -381,9 +435,23 @@ export class SectionBuilder {
       writeShort(writer, last + 1 < end ? gap : 1);
       i = last + 1;
     }
+    // What stands one behind the other is copied at once.
+    const items = this.#items;
+    let source = 0;
+    let start = 0;
+    let bits = 0;
     for (let i = from; i < end; i++) {
-      this.#writeContents(writer, picks[order[i]! * PICK_COLUMNS + FIRST_ITEM]!);
+      const item = picks[order[i]! * PICK_COLUMNS + FIRST_ITEM]! * ITEM_COLUMNS;
+      const isNext = items[item + START] === start + bits && items[item + IS_SHARED] === source;
+      if (!isNext) {
+        if (bits > 0) writer.copyFrom(source === 1 ? this.#shared! : this.scratch, start, bits);
+        source = items[item + IS_SHARED]!;
+        start = items[item + START]!;
+        bits = 0;
+      }
+      bits += items[item + BITS]!;
     }
+    if (bits > 0) writer.copyFrom(source === 1 ? this.#shared! : this.scratch, start, bits);
   }
 
   /** Component, version, reference and, where the contents do not tell it, sample time of the item at `at`. */
@@ -456,6 +524,7 @@ export class SectionBuilder {
     // Most values of a section are named alike.
     let i = 0;
     while (at > 0 && i < NAME_COLUMNS && items[at + i] === items[at - ITEM_COLUMNS + i]) i += 1;
+    items[at + IS_ALIKE] = i === NAME_COLUMNS ? 1 : 0;
     if (i === NAME_COLUMNS) {
       items[at + OVERHEAD] = items[at - ITEM_COLUMNS + OVERHEAD]!;
       return items[at + OVERHEAD]!;

@@ -108,7 +108,10 @@ export class SharedEncodings {
     return false;
   }
 
-  /** Keeps what `writer` holds from bit `from` on under the key for which `find` has just found nothing. */
+  /**
+   * Keeps what `writer` holds from bit `from` on under the key for which `find` has just found nothing; `start` tells where it stands then.
+   * False when there is no room for it.
+   */
   keep(
     component: number,
     row: number,
@@ -117,10 +120,10 @@ export class SharedEncodings {
     isRelative: boolean,
     unit: number,
     before: number,
-  ): void {
+  ): boolean {
     const bits = writer.bitLength - from;
-    if (bits > MAX_KEPT_BITS || this.#count === MAX_SHARED_ENCODINGS) return;
-    if (this.arena.bitLength + bits > 8 * MAX_SHARED_BYTES) return;
+    if (bits > MAX_KEPT_BITS || this.#count === MAX_SHARED_ENCODINGS) return false;
+    if (this.arena.bitLength + bits > 8 * MAX_SHARED_BYTES) return false;
     let first = this.#first[component]!;
     if (row >= first.length) {
       first = grown(first, grownCapacity(Math.max(first.length, 1), row + 1, Infinity));
@@ -133,7 +136,8 @@ export class SharedEncodings {
     entries[at + COMPONENT] = component;
     entries[at + ROW] = row;
     entries[at + NEXT] = first[row]!;
-    entries[at + START] = this.arena.bitLength;
+    this.start = this.arena.bitLength;
+    entries[at + START] = this.start;
     entries[at + BITS] = bits;
     entries[at + RELATIVE] = isRelative ? 1 : 0;
     entries[at + UNIT] = unit;
@@ -141,6 +145,7 @@ export class SharedEncodings {
     this.arena.copyFrom(writer, from, bits);
     this.#count += 1;
     first[row] = this.#count;
+    return true;
   }
 
   /**

@@ -7,7 +7,7 @@ import { MAX_SECTION_MISSES, MAX_SECTION_ROUNDS } from "../protocol/limits.ts";
 import type { Writer } from "../protocol/writer.ts";
 import type { Grants } from "../permissions/grants.ts";
 import type { MotionTables } from "./coding/motion_model.ts";
-import { EntityPlanner, Planned } from "./entity_planner.ts";
+import { EntityPlanner, Planned, rateTicksOf } from "./entity_planner.ts";
 import type { InterestResult } from "./interest.ts";
 import type { LinkDirection, LinkPeer } from "./link_rights.ts";
 import { PeerView } from "./peer_view.ts";
@@ -15,13 +15,19 @@ import { PiecePlaces } from "./piece_places.ts";
 import { SectionBuilder } from "./section_builder.ts";
 import { sectionWidths } from "./section_layout.ts";
 import { SectionLog } from "./section_log.ts";
+import { COHORTS, STEP_TICKS } from "./cohorts.ts";
+import { StepTracks } from "./step_tracks.ts";
 import { TrackAcks } from "./track_acks.ts";
 import {
   ENTITY_MARKS,
   ENTITY_SENT,
+  HAS_OTHERS,
+  IN_STEP,
   NEARNESS_MARKS,
   NEARNESS_SHIFT,
   OWN,
+  STEP_SINCE,
+  STEP_VALUE,
   TrackPool,
 } from "./track_pool.ts";
 import { ENTITY_TRACK_BYTES, NEVER, VALUE_TRACK_BYTES } from "./tracks.ts";
@@ -70,9 +76,14 @@ export class SnapshotSender {
   readonly #log: SectionLog;
   readonly #planner: EntityPlanner;
   readonly #acks: TrackAcks;
+  readonly #steps: StepTracks;
   #tick = NEVER;
   /** Tick of the last look at what the peer sees. */
   #viewTick = NEVER;
+  /** Last tick in which something due was not sent. */
+  #crowdedTick = -STEP_TICKS;
+  /** Sections written in this tick. */
+  #sections = 0;
   /** Entities with something to send in this tick, most urgent first. */
   readonly #line = new UrgencyLine();
   /** Entities with nothing to send in this tick, but with something that is not acknowledged. */
@@ -91,11 +102,27 @@ export class SnapshotSender {
     this.#direction = direction;
     const pool = this.#pool;
     this.#log = new SectionLog(pool);
-    this.#view = new PeerView(pool, options, (track) => places.releaseAll(track));
+    this.#view = new PeerView(
+      pool,
+      options,
+      (track) => places.releaseAll(track),
+      (at) => this.#steps.leave(at),
+    );
     const mayName = direction === "down" ? (id: EntityId) => this.#view.isShown(id) : undefined;
     this.#encoder = new ValueEncoder(pool, grants, world, mayName, options.tables);
     this.#builder = new SectionBuilder(pool, sectionWidths(grants), direction);
-    this.#acks = new TrackAcks(pool, this.#view, this.#log, places, historyTicksOf(grants));
+    const rateTicks = rateTicksOf(grants, direction);
+    const isFree = Array.from(rateTicks, (ticks) => direction === "down" && ticks <= 1);
+    this.#steps = new StepTracks(pool, grants, world, this.#encoder, this.#builder, isFree);
+    const steps = this.#steps;
+    this.#acks = new TrackAcks(
+      pool,
+      this.#view,
+      this.#log,
+      places,
+      steps,
+      historyTicksOf(grants),
+    );
     this.#planner = new EntityPlanner(
       pool,
       this.#view,
@@ -106,6 +133,8 @@ export class SnapshotSender {
       this.#builder,
       this.#log,
       places,
+      steps,
+      rateTicks,
     );
   }
 
@@ -126,7 +155,8 @@ export class SnapshotSender {
 
   /** Bytes held for the peer. */
   get heldBytes(): number {
-    let bytes = this.#log.heldBytes + this.#pool.heldBytes + this.#view.heldBytes;
+    let bytes = this.#log.heldBytes + this.#pool.heldBytes + this.#view.heldBytes +
+      this.#steps.heldBytes;
     for (let i = 0; i < this.#view.count; i++) {
       const { values } = this.#view.trackAt(this.#view.records[i]!);
       bytes += ENTITY_TRACK_BYTES + values.length * VALUE_TRACK_BYTES;
@@ -155,6 +185,12 @@ export class SnapshotSender {
     // Sections of this tick that are still to come would carry the old masks under the new epoch.
     this.#line.clear();
     this.#unsure.clear();
+    this.#steps.clearDue();
+  }
+
+  /** Entities of which a value goes in step: what it is acknowledged by is noted once for all of them. */
+  get inStepCount(): number {
+    return this.#steps.count;
   }
 
   /** Round-trip time in ticks: what is unacknowledged for 1.25 times that and a tick goes out again. */
@@ -196,7 +232,10 @@ export class SnapshotSender {
 
   /** Sends the newest value again, absolute, though it did not change: the peer's engine believes another one. */
   putRight(id: EntityId, c: number): void {
-    this.#view.find(id)?.find(c)?.force();
+    const track = this.#view.find(id);
+    if (track === undefined) return;
+    this.#view.outOfStep(track.at);
+    track.find(c)?.force();
   }
 
   /** Whether the peer has not acknowledged what its header of the entity says now. */
@@ -222,9 +261,11 @@ export class SnapshotSender {
   /** Whether the peer has the newest value of a component of its own: acknowledged, written by itself, or never sent to it. */
   isAcked(id: EntityId, c: number): boolean {
     if (this.#view.isWithheld(c)) return true;
-    const value = this.#view.find(id)?.find(c);
+    const track = this.#view.find(id);
+    const value = track?.find(c);
     const row = this.#world.row(id, c);
-    if (value === undefined || row < 0) return false;
+    if (track === undefined || value === undefined || row < 0) return false;
+    this.#view.outOfStep(track.at);
     return value.isAcked && !value.isForced && !this.#encoder.isChanged(id, value.at, row);
   }
 
@@ -239,13 +280,18 @@ export class SnapshotSender {
   writeSection(writer: Writer, maxBits: number, tick: number, sequence: number): boolean {
     assert(tick >= this.#tick, "ticks do not go back");
     if (tick > this.#tick) this.#beginTick(tick);
-    if (this.#line.count === 0 && this.#unsure.count === 0) return false;
+    const section = this.#sections;
+    const steps = this.#steps;
+    if (this.#isDone && !steps.hasDue(section)) return false;
+    this.#sections += 1;
     const start = writer.bitLength;
     const builder = this.#builder;
     builder.begin(tick);
     this.#log.begin(sequence, tick);
+    this.#planner.cohort = section;
     let used = builder.frameBits;
-    for (let round = 0; round < MAX_SECTION_ROUNDS; round++) {
+    if (steps.hasDue(section)) used = this.#writeInStep(writer, maxBits, section);
+    for (let round = 0; round < MAX_SECTION_ROUNDS && !this.#isDone; round++) {
       const before = builder.entryCount;
       const isFull = this.#fill(maxBits - used, sequence);
       if (builder.entryCount === before) break;
@@ -256,7 +302,54 @@ export class SnapshotSender {
       if (!isFull) break;
     }
     assert(used <= maxBits || builder.isEmpty, "a section keeps to its bits");
-    return !builder.isEmpty;
+    if (builder.isEmpty) return false;
+    if (section < COHORTS) steps.cohorts.noteSent(section, sequence);
+    return true;
+  }
+
+  get #isDone(): boolean {
+    return this.#line.count === 0 && this.#unsure.count === 0;
+  }
+
+  /** Writes what is due in step of the cohort of a section, as far as it fits, and returns the bits; the rest gets into line. */
+  #writeInStep(writer: Writer, maxBits: number, section: number): number {
+    const steps = this.#steps;
+    const builder = this.#builder;
+    const start = writer.bitLength;
+    // Without anything in this section there would be none after it.
+    const isEmpty = !steps.hasDueIn(section) && this.#line.count === 0;
+    if (isEmpty) {
+      for (let k = section + 1; k < COHORTS; k++) steps.settle(k, this.#lineUp);
+    }
+    let used = builder.frameBits;
+    let added = steps.add(section);
+    while (added > 0) {
+      builder.write(writer, this.grantEpoch);
+      used = writer.bitLength - start;
+      if (used <= maxBits) break;
+      writer.truncate(start);
+      const excess = Math.min(added, Math.ceil(added * (used - maxBits) / used) + 1);
+      steps.takeBack(excess);
+      added -= excess;
+      used = builder.frameBits;
+    }
+    steps.settle(section, this.#lineUp);
+    return used;
+  }
+
+  /** Puts an entity in line that found no room in step. */
+  readonly #lineUp = (at: number): void => {
+    if (this.#planner.refresh(at)) this.#line.append(at);
+  };
+
+  #addToLine(at: number, isHeaderDue: boolean): void {
+    const words = this.#pool.entities;
+    const marks = words[at + ENTITY_MARKS]!;
+    const sent = words[at + ENTITY_SENT]!;
+    const waited = sent === NEVER ? HEADER_WEIGHT : Math.min(this.#tick - sent, MAX_WAITED);
+    let urgency = waited << ((marks & NEARNESS_MARKS) >>> NEARNESS_SHIFT);
+    if (isHeaderDue) urgency += (marks & OWN) !== 0 ? OWN_HEADER_WEIGHT : HEADER_WEIGHT;
+    this.#line.add(at, urgency);
   }
 
   /** The peer holds what datagram `sequence` carried. */
@@ -269,21 +362,33 @@ export class SnapshotSender {
     this.#acks.handleLost(sequence);
   }
 
-  /** Compares all that is shown with what the peer has, and notes what has changed. */
+  /**
+   * Compares all that is shown with what the peer has, and notes what has changed. What misses ticks is out of step: its records remember
+   * for longer than its cohort.
+   */
   #refresh(tick: number): void {
     this.#planner.tick = tick;
     const { records, count } = this.#view;
-    for (let i = 0; i < count; i++) this.#planner.refresh(records[i]!);
+    for (let i = 0; i < count; i++) {
+      this.#view.outOfStep(records[i]!);
+      this.#planner.refresh(records[i]!);
+    }
   }
 
   /** Puts the entities with something to send in line. */
   #beginTick(tick: number): void {
     this.#world.seal(tick);
+    const steps = this.#steps;
+    const line = this.#line;
+    if (line.count > 0 || steps.hasDue(0)) this.#crowdedTick = this.#tick;
     this.#tick = tick;
+    this.#sections = 0;
     const planner = this.#planner;
     planner.tick = tick;
+    steps.begin(tick);
+    // While something waits, each goes by its urgency; and what nobody looked at may have left the view.
+    const mayStep = this.#viewTick === tick && tick - this.#crowdedTick >= STEP_TICKS;
     if (this.#direction === "up") this.#view.updateUp(tick);
-    const line = this.#line;
     line.clear();
     this.#unsure.clear();
     this.#view.order();
@@ -291,17 +396,21 @@ export class SnapshotSender {
     const words = this.#pool.entities;
     for (let i = 0; i < count; i++) {
       const at = records[i]!;
-      const isHeaderDue = planner.isHeaderDue(at);
-      if (!planner.refresh(at) && !isHeaderDue) {
-        if (this.isLossy && this.#isUnsure(at)) this.#unsure.add(at, 0);
-        continue;
-      }
       const marks = words[at + ENTITY_MARKS]!;
-      const sent = words[at + ENTITY_SENT]!;
-      const waited = sent === NEVER ? HEADER_WEIGHT : Math.min(tick - sent, MAX_WAITED);
-      let urgency = waited << ((marks & NEARNESS_MARKS) >>> NEARNESS_SHIFT);
-      if (isHeaderDue) urgency += (marks & OWN) !== 0 ? OWN_HEADER_WEIGHT : HEADER_WEIGHT;
-      line.add(at, urgency);
+      if ((marks & IN_STEP) !== 0) {
+        const isOtherDue = (marks & HAS_OTHERS) !== 0 && planner.refreshOthers(at);
+        if (!mayStep || isOtherDue) steps.leave(at);
+        else if (steps.look(at, planner.resendTicks, this.isLossy)) continue;
+      }
+      const isHeaderDue = planner.isHeaderDue(at);
+      const isDue = planner.refresh(at);
+      if (
+        mayStep && words[at + STEP_VALUE] !== NEVER &&
+        tick - words[at + STEP_SINCE]! >= STEP_TICKS &&
+        steps.look(at, planner.resendTicks, this.isLossy)
+      ) continue;
+      if (isDue || isHeaderDue) this.#addToLine(at, isHeaderDue);
+      else if (this.isLossy && this.#isUnsure(at)) this.#unsure.add(at, 0);
     }
     line.sort();
   }

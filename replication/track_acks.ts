@@ -5,6 +5,7 @@ import { ackedBehindNewer, withAcked } from "./acked_history.ts";
 import type { PeerView } from "./peer_view.ts";
 import type { PiecePlaces } from "./piece_places.ts";
 import type { LoggedEntry, SectionLog } from "./section_log.ts";
+import type { StepTracks } from "./step_tracks.ts";
 import {
   ACKED,
   ACKED_BEFORE,
@@ -39,6 +40,7 @@ export class TrackAcks {
   readonly #view: PeerView;
   readonly #log: SectionLog;
   readonly #places: PiecePlaces;
+  readonly #steps: StepTracks;
   readonly #historyTicks: number;
   readonly #onAcked = (entry: LoggedEntry): void => this.#handleAcked(entry);
   readonly #onLost = (entry: LoggedEntry, sequence: number): void =>
@@ -50,12 +52,14 @@ export class TrackAcks {
     view: PeerView,
     log: SectionLog,
     places: PiecePlaces,
+    steps: StepTracks,
     historyTicks: number,
   ) {
     this.#pool = pool;
     this.#view = view;
     this.#log = log;
     this.#places = places;
+    this.#steps = steps;
     this.#historyTicks = historyTicks;
   }
 
@@ -63,12 +67,14 @@ export class TrackAcks {
   handleAcked(sequence: number): void {
     this.#log.forEach(sequence, this.#onAcked);
     this.#log.handleAcked(sequence);
+    this.#steps.handleAcked(sequence, this.#onAcked);
   }
 
   /** Datagram `sequence` is given up as lost. */
   handleLost(sequence: number): void {
     this.#log.forEach(sequence, this.#onLost);
     this.#log.handleLost(sequence);
+    this.#steps.handleLost(sequence, this.#onLost);
   }
 
   #handleAcked(entry: LoggedEntry): void {

@@ -8,7 +8,7 @@ import type { PieceTransfer } from "./piece_transfer.ts";
 /** No tick. */
 export const NEVER = -1;
 
-// Words of an entity.
+// Words of an entity; those that every tick looks at come first.
 export const ENTITY_ID = 0;
 /** State and marks, see below. */
 export const ENTITY_MARKS = 1;
@@ -16,27 +16,37 @@ export const ENTITY_MARKS = 1;
 export const ENTITY_STAMP = 2;
 /** Tick of the last look that found it. */
 export const ENTITY_SEEN = 3;
-/** Record of its first component, -1 without one. */
-export const ENTITY_FIRST = 4;
-/** Tick of the last sending of anything, and the number of that datagram. */
-export const ENTITY_SENT = 5;
-export const ENTITY_SEQUENCE = 6;
-/** Tick at which its header last changed, at which it was sent last, and the number of that datagram. */
-export const HEADER_TICK = 7;
-export const HEADER_SENT = 8;
-export const HEADER_SEQUENCE = 9;
-/** Owner, and epoch from bit 16 on. */
-export const ENTITY_OWNER = 10;
 /** Squared distances between which a look finds the same components visible as the last whole look. */
-export const ENTITY_ABOVE = 11;
-export const ENTITY_BELOW = 12;
-/** Since when it is out of view. */
-export const ENTITY_OUT = 13;
+export const ENTITY_ABOVE = 4;
+export const ENTITY_BELOW = 5;
+/** The component that goes in step (`step_tracks.ts`): its lens, and its row. */
+export const STEP_LENS = 6;
+export const STEP_ROW = 7;
+/** The component's record, and the cohort with which its versions went, -1 for none. */
+export const STEP_VALUE = 8;
+export const STEP_COHORT = 9;
+/** In step: since this tick. Otherwise from the tick after this one on each version went with its cohort, as far as the count tells. */
+export const STEP_SINCE = 10;
+/** Versions sent up to then. */
+export const STEP_COUNT = 11;
 /** Place in the view's order. */
-export const ENTITY_PLACE = 14;
+export const ENTITY_PLACE = 12;
+/** Record of its first component, -1 without one. */
+export const ENTITY_FIRST = 13;
+/** Tick of the last sending of anything, and the number of that datagram. */
+export const ENTITY_SENT = 14;
+export const ENTITY_SEQUENCE = 15;
+/** Tick at which its header last changed, at which it was sent last, and the number of that datagram. */
+export const HEADER_TICK = 16;
+export const HEADER_SENT = 17;
+export const HEADER_SEQUENCE = 18;
+/** Owner, and epoch from bit 16 on. */
+export const ENTITY_OWNER = 19;
+/** Since when it is out of view. */
+export const ENTITY_OUT = 20;
 /** Counts the uses of the record. */
-export const ENTITY_USE = 15;
-export const ENTITY_WORDS = 16;
+export const ENTITY_USE = 21;
+export const ENTITY_WORDS = 22;
 
 // Marks of an entity. The two lowest bits are its state.
 export const STATE_MARKS = 3;
@@ -48,6 +58,9 @@ export const WAS_SENT = 1 << 6;
 /** Two bits: a tick of waiting counts 1, 2 or 4 times. */
 export const NEARNESS_SHIFT = 7;
 export const NEARNESS_MARKS: number = 3 << NEARNESS_SHIFT;
+/** One of its components goes in step: the record of that component says nothing until it is out of step. */
+export const IN_STEP = 1 << 9;
+export const HAS_OTHERS = 1 << 10;
 
 // Words of a component.
 /** Marks, see below. */

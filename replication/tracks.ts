@@ -36,6 +36,7 @@ import {
   OWN,
   RELEASED,
   STATE_MARKS,
+  STEP_VALUE,
   SYNCED,
   type TrackPool,
   VALID_FROM,
@@ -462,5 +463,7 @@ export class EntityTrack {
       next = at;
     }
     this.#set(ENTITY_FIRST, next);
+    // What was counted of a record that may be another's now counts no more.
+    this.#set(STEP_VALUE, NEVER);
   }
 }

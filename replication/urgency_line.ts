@@ -79,6 +79,14 @@ export class UrgencyLine {
     this.#sorted = records;
   }
 
+  /** Puts an entity at the end, after the `sort`. */
+  append(record: number): void {
+    const place = this.#head + this.#count;
+    if (place === this.#records.length) this.#grow();
+    this.#records[place] = record;
+    this.#count += 1;
+  }
+
   /** The entity at `from` moves to the place `to` before it. */
   keep(from: number, to: number): void {
     this.#records[this.#head + to] = this.#records[this.#head + from]!;

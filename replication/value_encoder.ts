@@ -7,7 +7,7 @@ import { MAX_VERSIONS } from "../protocol/limits.ts";
 import { SUBTICKS, type TimelineTime } from "../protocol/timeline_units.ts";
 import type { EntityId } from "../protocol/entity_id.ts";
 import type { FieldGrant, Grants } from "../permissions/grants.ts";
-import { ACKED_TICKS } from "./acked_history.ts";
+import { ACKED_TICKS, newestAcked } from "./acked_history.ts";
 import { MAX_BEFORE, References } from "./coding/motion_codec.ts";
 import type { MotionTables } from "./coding/motion_model.ts";
 import { FieldCodec } from "./field_codec.ts";
@@ -50,6 +50,35 @@ function offsetOf(versionTick: number, time: TimelineTime): number {
   return Math.max(-MAX_TIME_OFFSET, Math.min(MAX_TIME_OFFSET, offset));
 }
 
+/** What the bits of a value are made from: which version of which row, against which references. */
+class Basis {
+  component = 0;
+  row = 0;
+  /** Fields that the peer is sent. */
+  mask = 0;
+  /** The present tick, and that of the value's version. */
+  tick = NEVER;
+  versionTick = NEVER;
+  /** The reference, {@linkcode NEVER} where there is none: its name, a tick at which its contents were the newest, nulled fields, offset. */
+  baseTick = NEVER;
+  baseWorldTick = 0;
+  baseNulled = 0;
+  baseOffset = 0;
+  /** Acknowledged versions before it, and versions sent since. */
+  ackedBefore = 0;
+  since = 0;
+
+  /** No reference: an absolute value. */
+  clear(): void {
+    this.baseTick = NEVER;
+    this.baseWorldTick = 0;
+    this.baseNulled = 0;
+    this.baseOffset = 0;
+    this.ackedBefore = 0;
+    this.since = 0;
+  }
+}
+
 /** Encodes values of one world for one peer. */
 export class ValueEncoder {
   /** Reference tick of the last value encoded, {@linkcode NEVER} for an absolute one. */
@@ -76,6 +105,7 @@ export class ValueEncoder {
   readonly #values: ComponentValue[];
   readonly #references: ComponentValue[];
   readonly #history = new References();
+  readonly #basis = new Basis();
   /** Undefined where this link codes with tables of its own. */
   readonly #shared: SharedEncodings | undefined;
   readonly #compared: SharedEncodings;
@@ -103,6 +133,11 @@ export class ValueEncoder {
     );
     this.#values = grants.components.map(createValue);
     this.#references = grants.components.map(createValue);
+  }
+
+  /** Whether what it codes is shared with the world's other links. */
+  get isShared(): boolean {
+    return this.#shared !== undefined;
   }
 
   /** Whether the world's newest value, in `row` of its component's store, is another than what the peer has by the record `at`. */
@@ -186,31 +221,100 @@ export class ValueEncoder {
     this.worldTick = store.tick(version);
     this.worldWrites = store.writes(version);
     this.nulled = again ? words[at + LINK_NULLED]! : this.#nulledNow(at, row);
-    const shared = words[at + VALUE_MASK] === 0 ? undefined : this.#shared;
-    const versionTick = again ? words[at + LINK_TICK]! : tick;
+    const basis = this.#basis;
+    basis.component = c;
+    basis.row = row;
+    basis.mask = words[at + VALUE_MASK]!;
+    basis.tick = tick;
+    basis.versionTick = again ? words[at + LINK_TICK]! : tick;
     this.offset = again
       ? words[at + LINK_OFFSET]!
-      : offsetOf(versionTick, this.sampleTime(at, row, version));
+      : offsetOf(tick, this.sampleTime(c, row, version, basis.mask));
+    if (mayDiffer) {
+      basis.baseTick = words[at + BASE_TICK]!;
+      basis.baseWorldTick = words[at + BASE_WORLD_TICK]!;
+      basis.baseNulled = words[at + BASE_NULLED]!;
+      basis.baseOffset = words[at + BASE_OFFSET]!;
+      basis.ackedBefore = words[at + ACKED_BEFORE]!;
+      basis.since = words[at + VERSION_COUNT]! - words[at + BASE_COUNT]!;
+    } else {
+      basis.clear();
+    }
+    this.#share(writer, id, version);
+    return true;
+  }
+
+  /**
+   * Codes the newest value of a row, a version of this tick, for a peer that got all its versions in step (`step_tracks.ts`).
+   *
+   * @param held Versions that the peer holds: bit `i` for the one of the tick `i` before this one; there is one at least.
+   * @param since Versions sent after the newest of these.
+   */
+  encodeInStep(
+    writer: Writer,
+    id: EntityId,
+    c: number,
+    mask: number,
+    row: number,
+    tick: number,
+    held: number,
+    since: number,
+  ): void {
+    const store = this.#world.store(c);
+    const version = store.newest(row);
+    this.worldTick = store.tick(version);
+    this.worldWrites = store.writes(version);
+    this.nulled = 0;
+    this.offset = offsetOf(tick, this.sampleTime(c, row, version, mask));
+    const age = 31 - Math.clz32(held & -held);
+    const basis = this.#basis;
+    basis.component = c;
+    basis.row = row;
+    basis.mask = mask;
+    basis.tick = tick;
+    basis.versionTick = tick;
+    basis.baseTick = tick - age;
+    basis.baseWorldTick = tick - age;
+    basis.baseNulled = 0;
+    basis.baseOffset = this.offsetAt(c, mask, row, tick - age);
+    basis.ackedBefore = newestAcked((held >>> age) >>> 1);
+    basis.since = since;
+    this.#share(writer, id, version);
+  }
+
+  /** Start of a version's tick less its sample time, as it was sent: of the version of `tick`, which the world holds. */
+  offsetAt(c: number, mask: number, row: number, tick: number): number {
+    const version = this.#world.store(c).findAt(row, tick);
+    return offsetOf(tick, this.sampleTime(c, row, version, mask));
+  }
+
+  /** Codes what the basis says of a version, where no other link has coded it. */
+  #share(writer: Writer, id: EntityId, version: number): void {
+    const { component, row, mask, baseTick } = this.#basis;
+    const shared = mask === 0 ? undefined : this.#shared;
     if (shared !== undefined) {
-      shared.begin(tick);
-      this.#fillKey(shared.key, id, at, versionTick, mayDiffer);
-      if (shared.find(c, row)) {
+      shared.begin(this.#basis.tick);
+      this.#fillKey(shared.key, id);
+      if (shared.find(component, row)) {
         this.source = shared.arena;
         this.start = shared.start;
         this.bits = shared.bits;
-        this.baseTick = shared.isRelative ? words[at + BASE_TICK]! : NEVER;
+        this.baseTick = shared.isRelative ? baseTick : NEVER;
         this.unit = shared.unit;
         this.before = shared.before;
-        return true;
+        return;
       }
     }
     const start = writer.bitLength;
-    this.#code(writer, at, row, version, tick, versionTick, mayDiffer);
+    this.#code(writer, version);
     this.source = writer;
     this.start = start;
     this.bits = writer.bitLength - start;
-    shared?.keep(c, row, writer, start, this.baseTick !== NEVER, this.unit, this.before);
-    return true;
+    if (shared === undefined) return;
+    const { unit, before } = this;
+    if (!shared.keep(component, row, writer, start, this.baseTick !== NEVER, unit, before)) return;
+    this.source = shared.arena;
+    this.start = shared.start;
   }
 
   /** The absolute value of a version that the world holds, as whole bytes: for sending in pieces. Arguments as those of `encode`. */
@@ -219,23 +323,14 @@ export class ValueEncoder {
     const isHeld = this.encode(scratch, id, at, row, tick, again, false);
     assert(isHeld, "a version is cut in pieces while the world holds it");
     if (this.source === scratch) return scratch.finish();
+    scratch.clear();
     scratch.copyFrom(this.source, this.start, this.bits);
     return scratch.finish();
   }
 
   /** Codes a version of a row that no link of the world has coded this way. */
-  #code(
-    writer: Writer,
-    at: number,
-    row: number,
-    version: number,
-    tick: number,
-    versionTick: number,
-    mayDiffer: boolean,
-  ): void {
-    const words = this.#pool.values;
-    const c = words[at + VALUE_COMPONENT]!;
-    const mask = words[at + VALUE_MASK]!;
+  #code(writer: Writer, version: number): void {
+    const { component: c, row, mask, tick, baseTick, baseWorldTick, baseNulled } = this.#basis;
     const store = this.#world.store(c);
     const value = this.#values[c]!;
     store.load(version, value);
@@ -244,16 +339,15 @@ export class ValueEncoder {
     this.unit = 0;
     this.before = 0;
     const codec = this.#codecs[c]!;
-    const base = mayDiffer ? this.#heldAt(store, row, words[at + BASE_WORLD_TICK]!, tick) : -1;
+    const base = baseTick === NEVER ? -1 : this.#heldAt(store, row, baseWorldTick, tick);
     if (base >= 0) {
       const reference = this.#references[c]!;
       store.load(base, reference);
-      this.#nullFields(c, reference, words[at + BASE_NULLED]!);
-      const isForetold = (codec.foretold & mask) !== 0 &&
-        this.#findHistory(at, row, base, tick, versionTick);
+      this.#nullFields(c, reference, baseNulled);
+      const isForetold = (codec.foretold & mask) !== 0 && this.#findHistory(base);
       const history = isForetold ? this.#history : undefined;
       if (codec.encodeDelta(writer, reference, value, mask, history) !== 0) {
-        this.baseTick = words[at + BASE_TICK]!;
+        this.baseTick = baseTick;
         return;
       }
       this.unit = 0;
@@ -267,27 +361,18 @@ export class ValueEncoder {
     return tick - then <= store.sureTicks ? store.findAt(row, then) : -1;
   }
 
-  /** Sample time of a version as it is sent: that of the last change of a field that the peer of the record `at` may read. */
-  sampleTime(at: number, row: number, version: number): TimelineTime {
-    const words = this.#pool.values;
-    return this.#world.store(words[at + VALUE_COMPONENT]!)
-      .changeTime(row, version, words[at + VALUE_MASK]!);
+  /** Sample time of a version as it is sent: that of the last change of a field in `mask`, those that the peer may read. */
+  sampleTime(component: number, row: number, version: number, mask: number): TimelineTime {
+    return this.#world.store(component).changeTime(row, version, mask);
   }
 
   /**
    * Looks for versions before the reference, one or more units of time apart, that the peer surely holds. A value far ahead of its reference
    * is not foretold: the further, the less there is to know.
    */
-  #findHistory(
-    at: number,
-    row: number,
-    base: number,
-    tick: number,
-    versionTick: number,
-  ): boolean {
-    const words = this.#pool.values;
-    const ackedBefore = words[at + ACKED_BEFORE]!;
-    const baseTick = words[at + BASE_TICK]!;
+  #findHistory(base: number): boolean {
+    const { component, row, mask, tick, versionTick } = this.#basis;
+    const { ackedBefore, baseTick, baseOffset, since } = this.#basis;
     if (ackedBefore === 0) return false;
     let unit = ACKED_TICKS;
     for (let rest = ackedBefore, last = 0; rest !== 0; rest &= rest - 1) {
@@ -297,11 +382,9 @@ export class ValueEncoder {
     }
     const distance = versionTick - baseTick;
     if (distance > MAX_FORETOLD_UNITS * unit) return false;
-    const store = this.#world.store(words[at + VALUE_COMPONENT]!);
+    const store = this.#world.store(component);
     const history = this.#history;
     history.begin(store.lanes, base * store.laneCount);
-    const since = words[at + VERSION_COUNT]! - words[at + BASE_COUNT]!;
-    const baseOffset = words[at + BASE_OFFSET]!;
     let isSteady = true;
     let before = 0;
     for (let rest = ackedBefore; rest !== 0; rest &= rest - 1) {
@@ -315,7 +398,7 @@ export class ValueEncoder {
       const version = store.findAt(row, baseTick - age);
       if (version < 0) continue;
       history.add(units, version * store.laneCount);
-      const offset = offsetOf(baseTick - age, this.sampleTime(at, row, version));
+      const offset = offsetOf(baseTick - age, this.sampleTime(component, row, version, mask));
       if (offset !== baseOffset) isSteady = false;
       before |= 1 << (units - 1);
     }
@@ -330,33 +413,26 @@ export class ValueEncoder {
   }
 
   /** All that the bits of a value depend on, in one tick: whose it is, of which versions, which fields, and how far apart the versions are. */
-  #fillKey(
-    key: Int32Array,
-    id: EntityId,
-    at: number,
-    versionTick: number,
-    mayDiffer: boolean,
-  ): void {
-    const words = this.#pool.values;
+  #fillKey(key: Int32Array, id: EntityId): void {
+    const basis = this.#basis;
     key[0] = id;
-    key[1] = words[at + VALUE_MASK]!;
+    key[1] = basis.mask;
     key[2] = this.worldTick;
     // Writes tell apart what one tick's version was and what it became.
     key[3] = this.worldWrites;
     key[4] = this.nulled;
-    if (mayDiffer) {
-      key[5] = words[at + BASE_TICK]!;
-      key[6] = words[at + BASE_WORLD_TICK]!;
-      key[7] = words[at + BASE_NULLED]!;
-      key[8] = words[at + ACKED_BEFORE]!;
-      key[9] = versionTick;
-      key[10] = words[at + VERSION_COUNT]! - words[at + BASE_COUNT]!;
-      key[11] = this.offset;
-      key[12] = words[at + BASE_OFFSET]!;
-    } else {
-      key[5] = NEVER;
+    key[5] = basis.baseTick;
+    if (basis.baseTick === NEVER) {
       for (let i = 6; i < KEY_NUMBERS; i++) key[i] = 0;
+      return;
     }
+    key[6] = basis.baseWorldTick;
+    key[7] = basis.baseNulled;
+    key[8] = basis.ackedBefore;
+    key[9] = basis.versionTick;
+    key[10] = basis.since;
+    key[11] = this.offset;
+    key[12] = basis.baseOffset;
   }
 
   #differs(

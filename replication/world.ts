@@ -12,6 +12,7 @@ import { dequantiseField, isLaneInRange } from "./quantise.ts";
 import { positionFromHistory } from "./position_history.ts";
 import { SharedEncodings } from "./shared_encodings.ts";
 import { HASH_START, hashValue } from "./state_hash.ts";
+import { StepRows } from "./step_rows.ts";
 import type { ComponentValue } from "./value.ts";
 import { VersionStore } from "./version_store.ts";
 
@@ -34,6 +35,8 @@ export class World {
   readonly grants: Grants;
   /** What the links of this world share within a tick. */
   readonly encodings: SharedEncodings;
+  /** What its links that send in step share. */
+  readonly steps: StepRows = new StepRows();
   readonly #entities: EntityTable;
   readonly #stores: VersionStore[] = [];
   // By component, then by slot: row in the component's store plus one, 0 where the entity does not have it.
@@ -254,6 +257,7 @@ export class World {
     if (row < 0) return;
     this.#stores[c]!.blank(row, this.#component(c).fields, mask, value);
     this.encodings.forget();
+    this.steps.forget();
     this.#entities.touch(entitySlot(id), this.#entities.latestChange);
   }
 

@@ -39,8 +39,8 @@ export const PLANTED_LEAKS: readonly PlantedLeak[] = [
         ValueEncoder.prototype,
         "sampleTime",
         (timeOf) =>
-          function (this: ValueEncoder, at, row, version) {
-            return timeOf.call(this, at, row, version) - run.secretBit;
+          function (this: ValueEncoder, component, row, version, mask) {
+            return timeOf.call(this, component, row, version, mask) - run.secretBit;
           },
       ),
   },

@@ -159,6 +159,14 @@ const TESTED_ELSEWHERE: Readonly<Record<string, readonly [file: string, test: st
     "tests/engine/owner_orders_test.ts",
     "OwnerOrders keeps MAX_PENDING_TRANSFERS orders of an entity, when a driver names nobody",
   ],
+  MAX_LATE_ENTRIES: [
+    "tests/replication/step_tracks_test.ts",
+    "a link remembers MAX_LATE_ENTRIES versions under way of what goes out of step, and sends the others again",
+  ],
+  MAX_STEP_LENSES: [
+    "tests/replication/step_rows_test.ts",
+    "`StepRows.lensOf()` gives one lens for a component and mask, and MAX_STEP_LENSES in all",
+  ],
   MAX_SHARED_BYTES: [
     "tests/replication/shared_encodings_test.ts",
     "`SharedEncodings.begin()` forgets the tick before, and a full store takes no more",

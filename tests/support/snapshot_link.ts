@@ -6,6 +6,7 @@ import { Reader } from "../../protocol/reader.ts";
 import { Writer } from "../../protocol/writer.ts";
 import { faultName } from "../../protocol/faults.ts";
 import type { Grants } from "../../permissions/grants.ts";
+import type { MotionTables } from "../../replication/coding/motion_model.ts";
 import type { InterestResult } from "../../replication/interest.ts";
 import { type DecodedSnapshot, SnapshotReceiver } from "../../replication/snapshot_receiver.ts";
 import { SnapshotSender } from "../../replication/snapshot_sender.ts";
@@ -40,6 +41,8 @@ export interface LinkOptions {
   readonly prng: Prng;
   readonly maxBits?: number;
   readonly maxDatagrams?: number;
+  /** Tables of this link's own: what it codes is shared with no other one. */
+  readonly tables?: MotionTables;
 }
 
 /** A sender, a receiver and the path between them. */
