@@ -27,6 +27,7 @@ import {
   MAX_QUEUED_VOICE_FRAMES,
   MAX_SECTION_BYTES,
   MAX_TIME_AHEAD_MS,
+  MIN_PEER_BYTES_PER_S,
   WORK_ENTRY,
   WORK_MESSAGE,
   WORK_VOICE_FRAME,
@@ -74,6 +75,9 @@ export interface ReceivedDatagram {
   /** Round-trip time measured by its acknowledgement, ms. */
   readonly rttMs: number | undefined;
 }
+
+/** Time after which state goes whatever goes beside it, ms: about the least of rates, less the voice in the same datagrams. */
+const STATE_PAUSE_MS = 1000 * MAX_DATAGRAM_BYTES / MIN_PEER_BYTES_PER_S;
 
 /** What a link needs. */
 export interface PeerLinkOptions {
@@ -140,6 +144,8 @@ export class PeerLink {
   /** Up to this tick a datagram goes in each slot. */
   #vouchTick = 0;
   #dueMs = Infinity;
+  /** When state went last. */
+  #stateMs = -Infinity;
   /** State went to this peer: one that has no point of view yet sees nothing, and has not got everything by that. */
   #hasSentState = false;
   /** The peer sent too much that is wrong: its connection is about to end. */
@@ -310,7 +316,7 @@ export class PeerLink {
     if (header.ack !== undefined) {
       const before = this.#sent.ackedBytes;
       const result = this.#sent.handleAck(header.ack, nowMs);
-      this.#rate.handleAcked(this.#sent.ackedBytes - before);
+      this.#rate.handleAcked(this.#sent.ackedBytes - before, result.newlyAcked.length);
       if (result.rttSampleMs !== undefined) this.#rate.handleSample(result.rttSampleMs);
       for (const acked of result.newlyAcked) this.#sender.handleAcked(acked);
       this.#ackedSinceLoss += result.newlyAcked.length;
@@ -336,9 +342,14 @@ export class PeerLink {
           : this.#acks.isAckOverdue);
       const maySendState = state && this.#maySendState(nowMs);
       const sent = this.#sendOne(time, nowMs, maySendState, isBareDue);
-      if (sent === "state") this.#hasSentState = true;
-      // Nothing is left of what it may see: it is as everyone from now on.
-      else if (maySendState && this.#hasSentState && this.#rate.isJoining) this.#rate.endJoin();
+      if (sent === "state") {
+        this.#hasSentState = true;
+        this.#stateMs = nowMs;
+      } else if (maySendState) {
+        // Nothing is left of what it may see: it is as everyone from now on.
+        if (this.#hasSentState && this.#rate.isJoining) this.#rate.endJoin();
+        this.#rate.handleIdle();
+      }
       if (!sent) break;
       if (sent === "no state" && this.#voice.length === 0 && this.#messages.length === 0) {
         state = false;
@@ -432,6 +443,8 @@ export class PeerLink {
   #maySendState(nowMs: number): boolean {
     // Slots that come early or late could earn a little more within a second.
     if (this.#stateWindow.sum(nowMs) >= this.#options.bytesPerSecond) return false;
+    // Whatever goes beside it, voice above all, state never stands still.
+    if (nowMs - this.#stateMs >= STATE_PAUSE_MS) return true;
     // The round trip of the empty path: with what a queue adds to it the queue would grow.
     const roundMs = Math.min(this.rttMs, this.#rate.baseMs);
     const windowMs = roundMs + 2000 / this.#options.tickHz;

@@ -25,14 +25,30 @@ const DRAIN_FAST = 0.8;
 /** A queue drains until so much of what is taken for one is left, or for so many rounds: else the empty path would be forgotten. */
 const EMPTY_SHARE = 0.4;
 const DRAIN_ROUNDS = 12;
-/** Share of the rate below which a round says little of what the path carries, and of what arrived in it, the multiple that may go next. */
-const UNUSED = 0.3;
+/**
+ * After so many rounds in which a queue kept so much of its delay, it is put to the test: so much of what arrives is sent until a queue of
+ * ours would be gone. If half of the delay is still there, it is the path that got longer, or others' queue, and nothing is won by waiting.
+ */
+const PATIENT_ROUNDS = 4;
+const KEPT_SHARE = 0.75;
+const TEST_SHARE = 0.5;
+const GONE_SHARE = 0.5;
+/** Longest test, ms: what goes beside state may leave no room for one. */
+const MOST_TEST_MS = 6_000;
+/** Where all that was due went in half of a round's slots, the round says little of what the path carries; the multiple of it that may go next. */
 const UNUSED_FACTOR = 2;
+/** Rounds that a queue grows in before it is believed where little is sent, by so much; and rounds after which it is the path that is longer. */
+const GROWING_ROUNDS = 2;
+const GROWING_SHARE = 1.1;
+const UNUSED_ROUNDS = 8;
 /** Share of a slot that the bytes of one slot may wait for one another. */
 const SLOT_SHARE = 0.75;
-/** Loss of a round, by bytes, from which the path counts as overfull; radio links lose 25 % without being full. */
+/** Loss from which the path counts as overfull; radio links lose 30 % without being full. It is judged by so many datagrams. */
 const HEAVY_LOSS = 0.45;
+const LOSS_DATAGRAMS = 48;
 const LOSS_FACTOR = 0.8;
+/** Rounds without any acknowledgement, while there are losses, that count as heavy loss. */
+const SILENT_ROUNDS = 2;
 /** Growth of a rate that was made use of: until the first queue, far below what has arrived before, near it, and after many rounds so. */
 const START_GROWTH = 2;
 const RETURN_GROWTH = 1.15;
@@ -59,7 +75,8 @@ export interface JoinBudget {
  * The rate of one link.
  *
  * Order of calls: `handleSample` for each round-trip time, `handleSent`, `handleAcked` and `handleLost` for bytes that ask for an
- * acknowledgement, `handleSlot` once a slot; then `bytesPerSecond` is what may go. Time is an argument, ms.
+ * acknowledgement, `handleSlot` once a slot; then `bytesPerSecond` is what may go, and `handleIdle` follows where less was due. Time is an
+ * argument, ms.
  */
 export class RateControl {
   readonly #budget: number;
@@ -74,6 +91,18 @@ export class RateControl {
   /** Rounds for which the present queue has been draining. */
   #drained = 0;
   #queueMs = 0;
+  /** Of the drain: added delay at its beginning, rate before the first without a calm round between them, what has arrived since, bytes and ms. */
+  #drainQueueMs = 0;
+  #drainRate = 0;
+  #drainBytes = 0;
+  #drainMs = 0;
+  /** Of a test, -1 when there is none: bytes of the queue that would be left if it is ours; then how long to wait for what was sent by then, ms. */
+  #testBytes = -1;
+  #testWaitMs = 0;
+  #testMs = 0;
+  /** Where little is sent: rounds with added delay, and those in which it grew. */
+  #unused = 0;
+  #growing = 0;
   /** Rounds that made use of the rate since the last queue or heavy loss. */
   #calm = 0;
   #wasLong = false;
@@ -92,6 +121,12 @@ export class RateControl {
   #sent = 0;
   #acked = 0;
   #lost = 0;
+  /** Slots, and those in which all went that was due. */
+  #slots = 0;
+  #idleSlots = 0;
+  /** Datagrams that arrived and that did not, since loss was judged last. */
+  #ackedCount = 0;
+  #lostCount = 0;
 
   /** @param budget Bytes a second that are never exceeded, but by a join. @param tickHz Slots a second. */
   constructor(budget: number, tickHz: number, nowMs: number, join?: JoinBudget) {
@@ -147,14 +182,21 @@ export class RateControl {
     this.#sent += bytes;
   }
 
-  /** So many bytes were acknowledged. */
-  handleAcked(bytes: number): void {
-    this.#acked += bytes;
+  /** All that was due has gone in this slot: more could have. */
+  handleIdle(): void {
+    this.#idleSlots += 1;
   }
 
-  /** So many bytes were given up as lost. */
+  /** So many datagrams of so many bytes were acknowledged. */
+  handleAcked(bytes: number, datagrams = 1): void {
+    this.#acked += bytes;
+    this.#ackedCount += datagrams;
+  }
+
+  /** A datagram of so many bytes was given up as lost. */
   handleLost(bytes: number): void {
     this.#lost += bytes;
+    this.#lostCount += 1;
   }
 
   /** A slot has come: ends the round when it is long enough. */
@@ -165,14 +207,24 @@ export class RateControl {
       this.#parts[this.#part] = this.#shortestMs;
       this.#partEndsMs = nowMs + BASE_MS / BASE_PARTS;
     }
+    this.#slots += 1;
     const elapsedMs = nowMs - this.#roundMs;
     const base = this.baseMs;
-    if (base === Infinity || elapsedMs < Math.max(base, ROUND_SLOTS * this.#slotMs)) return;
-    if (this.#shortestMs < Infinity) this.#endRound(elapsedMs, base);
+    if (base === Infinity) return;
+    const roundMs = Math.max(base, ROUND_SLOTS * this.#slotMs);
+    if (elapsedMs < roundMs) return;
+    if (this.#shortestMs < Infinity) {
+      this.#endRound(elapsedMs, base);
+    } else if (this.#lost > 0 && this.#acked === 0) {
+      // Nothing comes back: nothing of what goes arrives, or nobody can tell.
+      if (elapsedMs < SILENT_ROUNDS * roundMs) return;
+      this.#slowDown();
+    }
     this.#roundMs = nowMs;
     this.#shortestMs = Infinity;
     this.#longestMs = 0;
     this.#sent = this.#acked = this.#lost = 0;
+    this.#slots = this.#idleSlots = 0;
   }
 
   #endRound(elapsedMs: number, base: number): void {
@@ -194,28 +246,120 @@ export class RateControl {
       !this.#wasLong;
     this.#wasLong = isLong;
     if (isSudden) return;
-    if (isLong) {
-      // What arrives is what the path carries, where more was sent; a little less lets the queue go, as long as it does get shorter. Where
-      // little was sent, a busy machine looks like a queue, and what arrived says little of the path.
-      if (!isDraining || queueMs >= this.#queueMs) {
-        const carried = sent < UNUSED * this.#rate ? UNUSED_FACTOR * arrived : arrived;
-        this.#set(Math.min(this.#rate, carried) * (queueMs > 2 * limitMs ? DRAIN_FAST : DRAIN));
-      }
-      this.#drained = isDraining ? this.#drained + 1 : 1;
-      this.#endCalm();
-    } else {
-      this.#drained = 0;
-      this.#spreadMs += (this.#longestMs - this.#shortestMs - this.#spreadMs) * SPREAD_WEIGHT;
-      if (this.#lost > HEAVY_LOSS * (this.#lost + this.#acked)) {
-        this.#set(this.#rate * LOSS_FACTOR);
-        this.#endCalm();
-      } else if (sent > USED * this.#rate) {
-        this.#calm += 1;
-        this.#set(this.#rate * this.#growth());
-      }
-    }
+    if (this.#testBytes >= 0) this.#test(elapsedMs, base, queueMs, sent, isLong);
+    else if (!isLong) this.#carryOn(sent);
+    else if (!isDraining && 2 * this.#idleSlots > this.#slots) {
+      this.#waitUnused(base, queueMs, arrived);
+    } else this.#drain(elapsedMs, queueMs, arrived, queueMs > 2 * limitMs ? DRAIN_FAST : DRAIN);
     this.#best = Math.max(this.#best, this.#arrival);
     this.#queueMs = queueMs;
+  }
+
+  /** A round without a queue. */
+  #carryOn(sent: number): void {
+    this.#drained =
+      this.#unused =
+      this.#growing =
+      this.#drainRate =
+        0;
+    this.#spreadMs += (this.#longestMs - this.#shortestMs - this.#spreadMs) * SPREAD_WEIGHT;
+    if (this.#isLossHeavy()) this.#slowDown();
+    else if (sent > USED * this.#rate) {
+      this.#calm += 1;
+      this.#set(this.#rate * this.#growth());
+    }
+  }
+
+  /** Whether too many of the last datagrams were lost; judged when there are enough of them. */
+  #isLossHeavy(): boolean {
+    const count = this.#ackedCount + this.#lostCount;
+    if (count < LOSS_DATAGRAMS) return false;
+    const isHeavy = this.#lostCount > HEAVY_LOSS * count;
+    this.#ackedCount = this.#lostCount = 0;
+    return isHeavy;
+  }
+
+  #slowDown(): void {
+    this.#set(this.#rate * LOSS_FACTOR);
+    this.#endCalm();
+  }
+
+  /**
+   * A round with added delay in which little was sent. It can be a queue only if less arrives than was sent, and then it grows; what is
+   * there and does not grow is the path's, or a machine's that is busy.
+   */
+  #waitUnused(base: number, queueMs: number, arrived: number): void {
+    this.#unused += 1;
+    this.#growing = queueMs > GROWING_SHARE * this.#queueMs ? this.#growing + 1 : 0;
+    if (this.#growing > GROWING_ROUNDS) {
+      this.#set(Math.min(this.#rate, UNUSED_FACTOR * arrived));
+      this.#endCalm();
+    } else if (this.#unused >= UNUSED_ROUNDS) {
+      this.#rebase(base + queueMs);
+    }
+  }
+
+  /** A round with a queue: what arrives is what the path carries; a little less lets the queue go, as long as it does get shorter. */
+  #drain(elapsedMs: number, queueMs: number, arrived: number, share: number): void {
+    if (this.#drained === 0 || this.#drained >= DRAIN_ROUNDS) {
+      this.#drained = 0;
+      this.#drainQueueMs = queueMs;
+      this.#drainRate = Math.max(this.#drainRate, this.#rate);
+      this.#drainBytes = this.#drainMs = 0;
+    }
+    this.#drainBytes += this.#acked;
+    this.#drainMs += elapsedMs;
+    if (this.#drained === 0 || queueMs >= this.#queueMs) {
+      this.#set(Math.min(this.#rate, arrived) * share);
+    }
+    this.#drained += 1;
+    this.#endCalm();
+    if (queueMs > GROWING_SHARE * this.#drainQueueMs) {
+      // What arrives now left long ago: the queue is longer than it looks.
+      this.#drainQueueMs = queueMs;
+      this.#drained = 1;
+    }
+    if (this.#drained < PATIENT_ROUNDS || queueMs < KEPT_SHARE * this.#drainQueueMs) return;
+    // What the path carried in these rounds is in the queue for so long.
+    const carried = this.#drainBytes / this.#drainMs;
+    this.#testBytes = carried * queueMs;
+    this.#testWaitMs = -1;
+    this.#testMs = 0;
+    this.#drainQueueMs = queueMs;
+    this.#set(Math.min(this.#rate, TEST_SHARE * carried * 1000));
+  }
+
+  /** A round of a test. */
+  #test(elapsedMs: number, base: number, queueMs: number, sent: number, isLong: boolean): void {
+    const carried = this.#drainBytes / this.#drainMs;
+    this.#testMs += elapsedMs;
+    if (this.#testWaitMs < 0) {
+      this.#testBytes = Math.max(0, this.#testBytes - (carried - sent / 1000) * elapsedMs);
+      // What was sent by now is heard of a round trip later.
+      if (this.#testBytes === 0) this.#testWaitMs = base + queueMs;
+    } else {
+      this.#testWaitMs = Math.max(0, this.#testWaitMs - elapsedMs);
+    }
+    const isGrowing = queueMs > GROWING_SHARE * this.#drainQueueMs;
+    const isOver = !isLong || isGrowing || this.#testWaitMs === 0 || this.#testMs >= MOST_TEST_MS;
+    if (!isOver) return;
+    const isPath = this.#testWaitMs === 0 && !isGrowing &&
+      queueMs > GONE_SHARE * this.#drainQueueMs;
+    this.#testBytes = -1;
+    this.#drained = 0;
+    if (isPath) {
+      this.#rebase(base + queueMs);
+      this.#set(this.#drainRate);
+    } else {
+      this.#set(DRAIN_FAST * carried * 1000);
+    }
+  }
+
+  /** The empty path takes so long now, ms: the times before mean nothing any more. */
+  #rebase(ms: number): void {
+    this.#parts.fill(ms);
+    this.#drained = this.#unused = this.#growing = 0;
+    this.#wasLong = false;
   }
 
   #growth(): number {

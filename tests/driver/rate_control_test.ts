@@ -12,7 +12,7 @@ interface Model {
   readonly budget: number;
   /** Bytes a second that the wire carries. */
   readonly width: (nowMs: number) => number;
-  readonly baseMs: number;
+  readonly baseMs: number | ((nowMs: number) => number);
   readonly loss?: (nowMs: number) => number;
   readonly jitterMs?: number;
   /** Bytes a second that there are to be sent. */
@@ -29,7 +29,9 @@ interface Flying {
 
 /** Lets state flow for a time; returns the queue's longest delay after `settledMs`, and the mean rate of arrival. */
 function flow(model: Model, ms: number, settledMs: number) {
-  const { budget, width, baseMs, loss = () => 0, jitterMs = 0, demand = Infinity } = model;
+  const { budget, width, loss = () => 0, jitterMs = 0, demand = Infinity } = model;
+  const { baseMs } = model;
+  const emptyMs = typeof baseMs === "number" ? () => baseMs : baseMs;
   const prng = createPrng(1);
   const control = new RateControl(budget, HZ, 0);
   const underWay: Flying[] = [];
@@ -51,7 +53,8 @@ function flow(model: Model, ms: number, settledMs: number) {
     control.handleSlot(nowMs);
     const windowMs = Math.min(333, control.baseMs) + 2 * SLOT_MS;
     debt = Math.max(0, debt - control.bytesPerSecond / HZ);
-    for (let sent = 0; sent < demand / HZ && debt < control.bytesPerSecond / HZ;) {
+    let sent = 0;
+    while (sent < demand / HZ && debt < control.bytesPerSecond / HZ) {
       if (inFlight >= Math.max(DATAGRAM, control.bytesPerSecond * windowMs / 1000)) break;
       const bytes = Math.min(DATAGRAM, demand / HZ);
       sent += bytes;
@@ -60,9 +63,10 @@ function flow(model: Model, ms: number, settledMs: number) {
       control.handleSent(bytes);
       busyMs = Math.max(busyMs, nowMs) + bytes * 1000 / width(nowMs);
       if (nowMs >= settledMs) worstMs = Math.max(worstMs, busyMs - nowMs);
-      const at = Math.max(busyMs + baseMs + jitterMs * prng(), underWay.at(-1)?.at ?? 0);
+      const at = Math.max(busyMs + emptyMs(nowMs) + jitterMs * prng(), underWay.at(-1)?.at ?? 0);
       underWay.push({ at, sentMs: nowMs, bytes, isLost: prng() < loss(nowMs) });
     }
+    if (sent >= demand / HZ) control.handleIdle();
   }
   return { control, worstMs, arrived: arrived * 1000 / (ms - settledMs) };
 }
@@ -108,6 +112,52 @@ Deno.test("`RateControl` slows down, when most is lost without any queue, and re
   const model = { budget: 200_000, width: () => 10_000_000, baseMs: 100, loss };
   assert(flow(model, 20_000, 10_000).control.bytesPerSecond < 100_000);
   assert(flow(model, 60_000, 50_000).control.bytesPerSecond > 150_000);
+});
+
+Deno.test("`RateControl` takes a path that got longer for what it is, within 5 s, however much is sent and however narrow the wire", () => {
+  for (const width of [30_000, 100_000, 10_000_000]) {
+    for (const longMs of [70, 130, 250]) {
+      for (const demand of [30_000, Infinity]) {
+        const baseMs = (nowMs: number) => nowMs < 20_000 ? 20 : longMs;
+        const model = { budget: 128_000, width: () => width, baseMs, demand };
+        const before = flow(model, 20_000, 10_000).arrived;
+        const { control, arrived } = flow(model, 35_000, 25_000);
+        const what = `${width} B/s, 20 to ${longMs} ms, ${demand} B/s: ${arrived} of ${before}`;
+        assert(arrived > 0.8 * before, what);
+        assert(control.baseMs >= longMs, what);
+      }
+    }
+  }
+});
+
+Deno.test("`RateControl` leaves the rate alone, when round trips are long for a moment and hardly anything is sent", () => {
+  const baseMs = (nowMs: number) => nowMs % 10_000 < 500 ? 200 : 40;
+  const model = { budget: 128_000, width: () => 10_000_000, baseMs, demand: 400 };
+  assertEquals(flow(model, 60_000, 30_000).control.bytesPerSecond, 128_000);
+});
+
+Deno.test("`RateControl` slows down for a wire that got narrow, when there was room on it before", () => {
+  const width = (nowMs: number) => nowMs < 20_000 ? 10_000_000 : 10_000;
+  const model = { budget: 128_000, width, baseMs: 60, demand: 20_000 };
+  const { control, arrived } = flow(model, 60_000, 30_000);
+  assert(control.bytesPerSecond < 15_000, `${control.bytesPerSecond} B/s`);
+  assert(arrived > 7_500, `${arrived} B/s`);
+  assert(flow(model, 60_000, 45_000).worstMs < 60 + 2 * DATAGRAM * 1000 / 10_000 + 200);
+});
+
+Deno.test("`RateControl` keeps most of its rate, when three in ten are lost and few are sent", () => {
+  for (const demand of [3_000, 12_000, Infinity]) {
+    const model = { budget: 64_000, width: () => 10_000_000, baseMs: 60, loss: () => 0.3, demand };
+    const { control } = flow(model, 120_000, 60_000);
+    assert(control.bytesPerSecond > 30_000, `${control.bytesPerSecond} B/s at ${demand}`);
+  }
+});
+
+Deno.test("`RateControl` slows down, when nothing comes back at all, and recovers", () => {
+  const loss = (nowMs: number) => nowMs >= 10_000 && nowMs < 13_000 ? 1 : 0;
+  const model = { budget: 128_000, width: () => 10_000_000, baseMs: 60, loss };
+  assert(flow(model, 13_000, 10_000).control.bytesPerSecond < 40_000);
+  assertEquals(flow(model, 25_000, 20_000).control.bytesPerSecond, 128_000);
 });
 
 Deno.test("`RateControl` takes a join's budget in place of the steady one, until the join ends or its time is over", () => {
