@@ -134,6 +134,8 @@ function canonicalGrantable(component: ComponentDeclaration): Json | undefined {
 function canonicalFields(fields: Readonly<Record<string, FieldDeclaration>>): Json {
   return Object.entries(fields).map(([name, field]) => ({
     ...field,
+    // A quat's `precision` takes the place of `bits`, whose default then means nothing.
+    ...(field.type === "quat" && field.precision !== undefined ? { bits: undefined } : {}),
     name,
     read: field.read === undefined ? undefined : withoutServer(field.read),
     write: field.write === undefined ? undefined : withoutServer(field.write),

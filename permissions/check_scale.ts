@@ -39,6 +39,26 @@ export function roundingOf({ kind, precision, bits }: CheckedRange): number {
   return kind === "quat" ? 4 * Math.sqrt(3) * Math.SQRT1_2 / (2 ** (bits - 1) - 1) : 0;
 }
 
+/**
+ * The most by which a quat's rotation is off after rounding, in degrees: as declared of a lattice, else what its bits leave. One measure for
+ * both ways to declare it, so that either can be compared with the other.
+ */
+export function largestErrorDegrees(
+  { precision, bits }: Pick<CheckedRange, "precision" | "bits">,
+): number {
+  if (precision > 0) return precision;
+  // Both ends of a distance are rounded; this is one of them.
+  return roundingOf({ kind: "quat", min: 0, max: 0, precision, bits }) / 2 * 180 / Math.PI;
+}
+
+/** How a quat is declared, and the largest error of its rotation, for people. */
+export function quatText(field: Pick<CheckedRange, "precision" | "bits">): string {
+  const degrees = Number(largestErrorDegrees(field).toPrecision(3));
+  return field.precision > 0
+    ? `${field.precision} degrees (precision)`
+    : `${degrees} degrees (bits ${field.bits})`;
+}
+
 /** The smallest difference that two values can have: what a check must let pass from time to time. */
 export function smallestChange(range: CheckedRange): number {
   return WHOLE_KINDS.includes(range.kind) ? 1 : roundingOf(range);

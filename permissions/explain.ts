@@ -2,6 +2,7 @@
 // tables decide; the words of the manifest are only looked up afterwards.
 
 import { checkText } from "./check_text.ts";
+import { quatText } from "./check_scale.ts";
 import { Gate } from "./gate.ts";
 import { type Grants, readMaskOf } from "./grants.ts";
 import type { ComponentDeclaration, FieldDeclaration, Manifest } from "./manifest.ts";
@@ -89,7 +90,9 @@ export function explanationText(
   for (const { field, access, isOwner, rule, why } of explanations) {
     if (field !== last) {
       if (last !== "") lines.push("");
-      lines.push(`${query.component}.${field} for "${query.role}"${heirs}`);
+      lines.push(
+        `${query.component}.${field} for "${query.role}"${heirs}${kept(manifest, query, field)}`,
+      );
       last = field;
     }
     const question = `${access}, ${isOwner ? "its own entity" : "another's entity"}`;
@@ -97,6 +100,14 @@ export function explanationText(
     lines.push(`  ${question.padEnd(24)}  ${answer.padEnd(13)}  ${why}`);
   }
   return lines.join("\n");
+}
+
+/** Of a quat, which of its two declarations holds and how exactly it is kept; nothing of other kinds. */
+function kept(manifest: Manifest, query: ExplainQuery, name: string): string {
+  const component = manifest.world.components.find((one) => one.name === query.component);
+  const field = component?.fields[name];
+  if (field?.type !== "quat") return "";
+  return `; a quat within ${quatText({ precision: field.precision ?? 0, bits: field.bits })}`;
 }
 
 class Explainer {

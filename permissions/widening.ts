@@ -2,6 +2,7 @@
 // grants, so a right counts however it is written; names stand for what they name, because engines and people know things by name.
 
 import { levelNumber } from "../protocol/log_codes.ts";
+import { largestErrorDegrees, quatText } from "./check_scale.ts";
 import { grantedEndpoints } from "./deno_flags.ts";
 import { coversEndpoint } from "./endpoint.ts";
 import {
@@ -258,8 +259,11 @@ function addField(field: FieldGrant, at: string, allowance: Allowance): void {
       allowance.most(`${at}: largest value`, field.max);
       break;
     case "quat":
-      if (field.precision > 0) allowance.least(`${at}: largest error`, field.precision);
-      else allowance.most(`${at}: bits`, field.bits);
+      // One bound for both ways to declare it, so that going from one to the other is told where it is finer.
+      allowance.bounds.set(`${at}: largest error`, {
+        amount: -largestErrorDegrees(field),
+        shown: quatText(field),
+      });
       break;
     case "string":
     case "bytes":

@@ -109,7 +109,7 @@ export const fieldSchema = z.discriminatedUnion("type", [
       "Unit quaternion, sent as its three smallest components, or on a lattice of equal angles.",
     ),
     bits: z.int().min(MIN_QUAT_BITS).max(MAX_QUAT_BITS).default(10).describe(
-      "Bits of each of the three components; 10 keep the angle within about 0.1 degrees.",
+      "Bits of each of the three components; 10 keep the angle within 0.28 degrees.",
     ),
     precision: z.number().min(MIN_QUAT_PRECISION).max(MAX_QUAT_PRECISION).optional().describe(
       "In place of `bits`: largest error of the rotation in degrees, on a lattice of equal angles, which is shorter for motion.",

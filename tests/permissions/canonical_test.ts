@@ -1,6 +1,6 @@
 // The canonical form: that of RFC 8785, blind to what has no meaning, and pinned for the example, because peers of other versions compare it.
 
-import { assertEquals, assertNotEquals } from "@std/assert";
+import { assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
 import { canonicalJson, canonicalWorld, schemaHash } from "../../permissions/canonical.ts";
 import { parseManifest } from "../../permissions/manifest.ts";
@@ -144,4 +144,18 @@ Deno.test("schemaHash() of any legal world is the same for its declarations in a
     }),
     { seed: 11, numRuns: 60 },
   );
+});
+
+Deno.test("canonicalWorld() has no `bits` where a quat's `precision` takes their place", () => {
+  const value = smallManifest();
+  value.world.components[0].fields.rotation = { type: "quat", precision: 0.2 };
+  const { world } = parsed(value);
+  const text = canonicalJson(canonicalWorld(world));
+  assertStringIncludes(text, '{"name":"rotation","precision":0.2,"type":"quat"}');
+  // However a reader of the manifest fills the default in, the form and so the hash are the same.
+  const filled = structuredClone(world) as Loose;
+  for (const bits of [undefined, 10, 12]) {
+    filled.components[0].fields.rotation.bits = bits;
+    assertEquals(canonicalJson(canonicalWorld(filled as typeof world)), text);
+  }
 });

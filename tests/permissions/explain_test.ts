@@ -178,3 +178,20 @@ function ruleOf(
   const passing = gate.writeMask(who.component, 0, false, "in");
   return ((passing >>> field) & 1) === 1 ? undefined : Rule.Host;
 }
+
+Deno.test("explanationText() says of a quat which declaration holds, and how exactly it is kept", () => {
+  for (
+    const [declared, shown] of [
+      [{ bits: 10 }, "0.275 degrees (bits 10)"],
+      [{ precision: 0.2 }, "0.2 degrees (precision)"],
+    ] as const
+  ) {
+    const value = smallManifest();
+    value.world.components[0].fields.rotation = { type: "quat", ...declared };
+    const query = { component: "Body", field: "rotation", role: "player" };
+    const result = explain(parsed(value), compiled(value), query);
+    assert(result.ok);
+    const text = explanationText(parsed(value), query, result.explanations);
+    assertEquals(text.split("\n")[0], `Body.rotation for "player"; a quat within ${shown}`);
+  }
+});

@@ -138,8 +138,16 @@ const CHANGES: readonly Change[] = [
     (m) => m.world.components[0].fields.position.precision = 0.001,
   ],
   [
-    ["component Body, field rotation: bits 11, was 10"],
+    [
+      "component Body, field rotation: largest error 0.137 degrees (bits 11), was 0.275 degrees (bits 10)",
+    ],
     (m) => m.world.components[0].fields.rotation.bits = 11,
+  ],
+  [
+    [
+      "component Body, field rotation: largest error 0.2 degrees (precision), was 0.275 degrees (bits 10)",
+    ],
+    (m) => m.world.components[0].fields.rotation = { type: "quat", precision: 0.2 },
   ],
   [["component Body: values a second 21, was 20"], (m) => m.world.components[0].rateHz = 21],
   [
@@ -519,4 +527,30 @@ Deno.test("addedRights() tells that interest and voice are measured from another
   assertEquals(added(start, (m) => m.world.components[0].position = "anchor"), [
     "component Body: position in anchor, was position",
   ]);
+});
+
+Deno.test("addedRights() compares `bits` and `precision` of a quat by their largest error, both ways", () => {
+  const turned = (rotation: Loose) => {
+    const value = richManifest();
+    value.world.components[0].fields.rotation = { type: "quat", ...rotation };
+    return both(value);
+  };
+  // Bits 10 leave 0.275 degrees, 11 leave 0.137: coarser first.
+  const order = [
+    { precision: 5 },
+    { bits: 9 },
+    { precision: 0.28 },
+    { bits: 10 },
+    { precision: 0.27 },
+    { precision: 0.14 },
+    { bits: 11 },
+    { precision: 0.13 },
+    { bits: 16 },
+  ];
+  for (const [i, coarse] of order.entries()) {
+    for (const [j, fine] of order.entries()) {
+      const lines = addedRights(turned(coarse), turned(fine));
+      assertEquals(lines.length, j > i ? 1 : 0, `${JSON.stringify([coarse, fine])}: ${lines}`);
+    }
+  }
 });
