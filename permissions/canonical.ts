@@ -108,6 +108,8 @@ function canonicalComponent(component: ComponentDeclaration, tickHz: number): Js
     write: withoutServer(component.write),
     rateHz: rateOf(component, tickHz),
     interestRadius: component.interestRadius,
+    // Left out where it is 1, as a component was written before there were weights.
+    weight: component.weight === 1 ? undefined : component.weight,
     position: component.position ?? null,
     spawn: component.spawn === undefined
       ? null

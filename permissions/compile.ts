@@ -131,6 +131,7 @@ function compileComponent(
     checks: compileChecks(component, names, roles),
     rateHz: rateOf(component, world.tickHz),
     interestRadius: component.interestRadius,
+    weight: component.weight,
     positionField: component.position === undefined ? -1 : names.indexOf(component.position),
     hostSendMask: left(denied?.send),
     hostReceiveMask: left(denied?.receive),

@@ -116,6 +116,8 @@ export interface ComponentGrant {
   readonly rateHz: number;
   /** Distance in metres within which a peer is sent the component; 0 means everywhere. */
   readonly interestRadius: number;
+  /** What a tick of waiting of a changed value counts, 1 to `MAX_WEIGHT`. */
+  readonly weight: number;
   /** Index of the vec3 field that is the entity's position, or -1. */
   readonly positionField: number;
   /** Fields that this host lets out to its network and in from it (masks): the world's rights less what `host` takes away. */

@@ -183,6 +183,8 @@ function addComponent(
     addPassage(at, has(component.hostSendMask), has(component.hostReceiveMask), allowance);
   }
   allowance.most(`${subject}: values a second`, component.rateHz);
+  // What waits less makes others wait longer.
+  allowance.most(`${subject}: weight`, component.weight);
   const radius = component.interestRadius;
   allowance.bounds.set(`${subject}: interest radius, m,`, {
     amount: radius === 0 ? Infinity : radius,

@@ -30,6 +30,7 @@ import {
   MAX_UNRELIABLE_MESSAGE_BYTES,
   MAX_VOICE_FRAME_BYTES,
   MAX_VOICE_RATE_HZ,
+  MAX_WEIGHT,
   MIN_HISTORY_MS,
   MIN_QUAT_BITS,
   MIN_QUAT_PRECISION,
@@ -190,6 +191,9 @@ export const componentSchema = z.strictObject({
   ),
   interestRadius: z.number().min(0).max(MAX_INTEREST_RADIUS).default(0).describe(
     "Metres within which a peer is sent the component; 0 means everywhere.",
+  ),
+  weight: z.int().min(1).max(MAX_WEIGHT).default(1).describe(
+    "How much a tick of waiting of a changed value counts beside those of other components, where not all that is due fits.",
   ),
   position: z.string().optional().describe(
     "Name of the vec3 field that is the position of its entity, for interest and voice.",

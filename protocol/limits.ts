@@ -48,6 +48,8 @@ export const MIN_QUAT_PRECISION = 0.02;
 export const MAX_QUAT_PRECISION = 5;
 /** Interest radius and voice range, metres: beyond this "everywhere" is meant. */
 export const MAX_INTEREST_RADIUS = 1_000_000;
+/** Largest declared weight of a component: with nearness, one may count 32 times as much as another. */
+export const MAX_WEIGHT = 8;
 /** Shortest time, ms, that replaced values are kept: half a second of a bad link's round trips. */
 export const MIN_HISTORY_MS = 250;
 /** Longest time, ms, that replaced values are kept: memory, and 16-bit ticks (9 minutes at 120 Hz) stay far from wrapping. */

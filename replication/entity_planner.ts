@@ -118,6 +118,8 @@ export class EntityPlanner {
   isHasty = false;
   /** The present tick. */
   tick: number = NEVER;
+  /** Largest weight of what the last `refresh` found due. */
+  dueWeight = 1;
   /** Place of the section being built among those of its tick. */
   cohort = 0;
   readonly #direction: LinkDirection;
@@ -131,6 +133,8 @@ export class EntityPlanner {
   readonly #historyTicks: number;
   /** By component: ticks between two versions at the manifest's rate, where this end is the writer's. */
   readonly #rateTicks: Float64Array;
+  /** By component. */
+  readonly #weights: Uint8Array;
   readonly #plans: Plan[] = [];
   #planCount = 0;
   #newPlaces = 0;
@@ -160,6 +164,7 @@ export class EntityPlanner {
     this.#steps = steps;
     this.#historyTicks = historyTicksOf(grants);
     this.#rateTicks = rateTicks;
+    this.#weights = Uint8Array.from(grants.components, ({ weight }) => weight);
   }
 
   /** Looks at all values of the entity with the record `at` anew; returns whether one is due. */
@@ -168,15 +173,17 @@ export class EntityPlanner {
     if ((entities[at + ENTITY_MARKS]! & STATE_MARKS) !== ViewState.Alive) return false;
     const id = entities[at + ENTITY_ID]!;
     const isKnown = this.#isAsLooked(at, id);
-    let isDue = false;
+    let weight = 0;
     for (let v = entities[at + ENTITY_FIRST]!; v >= 0; v = values[v + VALUE_NEXT]!) {
       if ((values[v + VALUE_MARKS]! & VISIBLE) === 0) continue;
       const row = isKnown ? values[v + VALUE_ROW]! : this.#rowOf(id, v);
       if (row < 0) continue;
       this.#encoder.refresh(id, v, row, this.tick);
-      if (this.#dueOf(v) !== NOT_DUE) isDue = true;
+      if (this.#dueOf(v) === NOT_DUE) continue;
+      weight = Math.max(weight, this.#weights[values[v + VALUE_COMPONENT]!]!);
     }
-    return isDue;
+    this.dueWeight = Math.max(1, weight);
+    return weight > 0;
   }
 
   /** As `refresh`, of an entity in step: of all values but that one. */

@@ -347,7 +347,8 @@ export class SnapshotSender {
     const marks = words[at + ENTITY_MARKS]!;
     const sent = words[at + ENTITY_SENT]!;
     const waited = sent === NEVER ? HEADER_WEIGHT : Math.min(this.#tick - sent, MAX_WAITED);
-    let urgency = waited << ((marks & NEARNESS_MARKS) >>> NEARNESS_SHIFT);
+    let urgency = this.#planner.dueWeight *
+      (waited << ((marks & NEARNESS_MARKS) >>> NEARNESS_SHIFT));
     if (isHeaderDue) urgency += (marks & OWN) !== 0 ? OWN_HEADER_WEIGHT : HEADER_WEIGHT;
     this.#line.add(at, urgency);
   }

@@ -146,6 +146,15 @@ Deno.test("schemaHash() of any legal world is the same for its declarations in a
   );
 });
 
+Deno.test("canonicalWorld() says of weights what counts: nothing of 1, which is the default", () => {
+  const value = smallManifest();
+  const before = canonicalJson(canonicalWorld(parsed(value).world));
+  value.world.components[0].weight = 1;
+  assertEquals(canonicalJson(canonicalWorld(parsed(value).world)), before);
+  value.world.components[0].weight = 3;
+  assertStringIncludes(canonicalJson(canonicalWorld(parsed(value).world)), '"weight":3');
+});
+
 Deno.test("canonicalWorld() has no `bits` where a quat's `precision` takes their place", () => {
   const value = smallManifest();
   value.world.components[0].fields.rotation = { type: "quat", precision: 0.2 };

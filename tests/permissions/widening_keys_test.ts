@@ -192,6 +192,7 @@ const WIDENS: ReadonlyMap<string, Change> = new Map<string, Change>([
   }],
   ["world.components[].grantable.write", (m) => body(m).grantable = { write: true }],
   ["world.components[].interestRadius", (m) => body(m).interestRadius = 41],
+  ["world.components[].weight", (m) => body(m).weight = 2],
   ["world.components[].position", (m) => {
     body(m).fields.other = FIELDS.place;
     body(m).position = "other";

@@ -155,6 +155,10 @@ const CHANGES: readonly Change[] = [
     (m) => m.world.components[0].interestRadius = 41,
   ],
   [
+    ["component Body: weight 2, was 1"],
+    (m) => m.world.components[0].weight = 2,
+  ],
+  [
     ["component Body: interest radius, m, everywhere, was 40"],
     (m) => m.world.components[0].interestRadius = 0,
   ],
@@ -477,7 +481,7 @@ const COMPARED: Readonly<Record<string, readonly string[]>> = {
     "tickHz historyMs maxEntities maxPeers maxEntitiesPerPeer resumeMs roles defaultRole components events channels voice identity peerBytesPerSecond joinBytesPerSecond joinMs"
       .split(" "),
   component:
-    "name fields authority readMasks ownerReadMask writeMasks grantableRead grantableWrite spawnRoles spawnMax rateHz interestRadius positionField hostSendMask hostReceiveMask checks"
+    "name fields authority readMasks ownerReadMask writeMasks grantableRead grantableWrite spawnRoles spawnMax rateHz interestRadius weight positionField hostSendMask hostReceiveMask checks"
       .split(" "),
   field: "name kind min max precision bits maxBytes values".split(" "),
   event: "name fields sendRoles receiveRoles rateHz late waitMs hostSend hostReceive".split(" "),

@@ -1,11 +1,12 @@
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { makeEntityId } from "../../protocol/entity_id.ts";
+import { MAX_WEIGHT } from "../../protocol/limits.ts";
 import { createInterestResult } from "../../replication/interest.ts";
 import { stalenessBound } from "../../replication/staleness_bound.ts";
 import { createValue } from "../../replication/value.ts";
 import { World } from "../../replication/world.ts";
 import { below, createPrng } from "../support/prng.ts";
-import { BLOB, PLAYER, sampleGrants } from "../support/sample_grants.ts";
+import { buildComponents, PLAYER, sampleGrants } from "../support/sample_grants.ts";
 import { PERFECT, SnapshotLink } from "../support/snapshot_link.ts";
 
 /** Bytes of each value; what else an entity takes in a section, and the section itself, lies below the rest. */
@@ -18,16 +19,24 @@ const TICKS = 250;
 const DISTANCES = [1, 10, 40];
 
 Deno.test("`stalenessBound()` is never exceeded and comes within a factor 4, when worlds, weights and budgets are random", () => {
-  const grants = sampleGrants();
   let closest = 0;
-  for (let seed = 1; seed <= 40; seed++) {
+  for (let seed = 1; seed <= 60; seed++) {
     const prng = createPrng(seed);
+    // Blobs, and blobs that count more.
+    const weight = seed % 3 === 0 ? 1 + below(prng, MAX_WEIGHT) : 1;
+    const components = buildComponents([1, 2].map((id) => ({
+      id,
+      name: `Blob${id}`,
+      fields: [{ name: "data", kind: "bytes" as const, maxBytes: 10_000 }],
+      weight: id === 1 ? 1 : weight,
+    })));
+    const grants = sampleGrants({ components });
     const world = new World(grants);
     const entities = 2 + below(prng, 40);
     const perSection = 1 + below(prng, 3);
     const maxDatagrams = 1 + below(prng, 2);
     const perTick = perSection * maxDatagrams;
-    const bound = stalenessBound(entities, perTick);
+    const bound = stalenessBound(entities, perTick, weight);
     const link = new SnapshotLink({
       grants,
       world,
@@ -41,12 +50,14 @@ Deno.test("`stalenessBound()` is never exceeded and comes within a factor 4, whe
     });
     const write = (slot: number, tick: number) => {
       const id = makeEntityId(slot, 0);
-      const value = createValue(grants.components[BLOB]!);
+      // The first one is light, as is each other one.
+      const component = slot % 2 === 0 ? 1 : 0;
+      const value = createValue(grants.components[component]!);
       value.blobs[0] = Uint8Array.from({ length: VALUE_BYTES }, () => below(prng, 256));
-      if (world.isAlive(id)) world.write(id, BLOB, 1, value, tick, tick * 64);
+      if (world.isAlive(id)) world.write(id, component, 1, value, tick, tick * 64);
       else {
         world.spawn(id, 0, tick);
-        world.addComponent(id, BLOB, value, tick, tick * 64);
+        world.addComponent(id, component, value, tick, tick * 64);
       }
     };
     const candidates = createInterestResult();
@@ -90,19 +101,75 @@ Deno.test("`stalenessBound()` is never exceeded and comes within a factor 4, whe
 });
 
 Deno.test("`stalenessBound()` is the largest wait that the inequality allows", () => {
-  for (let entities = 1; entities <= 60; entities++) {
-    for (const perTick of [1, 2, 3, 7, 30, 100]) {
-      let expected = 0;
-      let count = 0;
-      let next = 1;
-      for (let d = 1; d <= 3_000; d++) {
-        if (d === next) {
-          count += 1;
-          next = Math.max(d + 1, Math.ceil(d * 4 / 3));
+  for (const declared of [1, 2, 3.5, MAX_WEIGHT]) {
+    for (let entities = 1; entities <= 40; entities++) {
+      for (const perTick of [1, 2, 3, 7, 30, 100]) {
+        let expected = 0;
+        let count = 0;
+        let next = 1;
+        for (let d = 1; d <= 12_000; d++) {
+          if (d === next) {
+            count += 1;
+            next = Math.max(d + 1, Math.ceil(d * 4 * declared / (4 * declared - 1)));
+          }
+          if (d * perTick <= (entities - 1) * count) expected = d;
         }
-        if (d * perTick <= (entities - 1) * count) expected = d;
+        const what = `${entities} at ${perTick}, weights up to ${declared}`;
+        assertEquals(stalenessBound(entities, perTick, declared), expected, what);
       }
-      assertEquals(stalenessBound(entities, perTick), expected, `${entities} at ${perTick}`);
     }
   }
+});
+
+Deno.test("a heavier component goes more often than a light one, when not all fits, and neither is left out", () => {
+  const components = buildComponents([1, 4].map((weight, i) => ({
+    id: i + 1,
+    name: `Blob${weight}`,
+    fields: [{ name: "data", kind: "bytes" as const, maxBytes: 10_000 }],
+    weight,
+  })));
+  const grants = sampleGrants({ components });
+  const world = new World(grants);
+  const prng = createPrng(5);
+  const maxBits = FRAME_BITS + 2 * ENTITY_BITS;
+  const link = new SnapshotLink({
+    grants,
+    world,
+    peer: 1,
+    roleIndex: PLAYER,
+    direction: "down",
+    path: PERFECT,
+    prng,
+    maxBits,
+    maxDatagrams: 1,
+  });
+  const told = [0, 0];
+  const candidates = createInterestResult();
+  for (let tick = 1; tick <= 600; tick++) {
+    for (let slot = 1; slot <= 12; slot++) {
+      const id = makeEntityId(slot, 0);
+      const component = slot % 2;
+      const value = createValue(components[component]!);
+      value.blobs[0] = Uint8Array.from({ length: VALUE_BYTES }, () => below(prng, 256));
+      if (tick > 1) world.write(id, component, 1, value, tick, tick * 64);
+      else {
+        world.spawn(id, 0, tick);
+        world.addComponent(id, component, value, tick, tick * 64);
+      }
+      candidates.slots[slot - 1] = slot;
+      candidates.distanceSquared[slot - 1] = 100;
+    }
+    candidates.count = 12;
+    world.expire(tick);
+    link.onDecoded = ({ entries, count }) => {
+      for (const { kind, component } of entries.slice(0, count)) {
+        if (kind === "value" && tick > 100) told[component]! += 1;
+      }
+    };
+    link.step(tick, candidates);
+    link.receiver.expire(tick);
+  }
+  const [light, heavy] = told;
+  // Waiting times weight evens out: four times the weight, up to four times as often.
+  assert(light! > 100 && heavy! > 2.5 * light! && heavy! < 4.5 * light!, `${light}, ${heavy}`);
 });

@@ -38,6 +38,7 @@ export interface ComponentSpec {
   readonly grantableRead?: number;
   readonly grantableWrite?: number;
   readonly interestRadius?: number;
+  readonly weight?: number;
   readonly positionField?: number;
   readonly hostSendMask?: number;
   readonly hostReceiveMask?: number;
@@ -160,6 +161,7 @@ export function buildComponent(index: number, spec: ComponentSpec): ComponentGra
     checks: spec.checks ?? [],
     rateHz: spec.rateHz ?? 60,
     interestRadius: spec.interestRadius ?? 0,
+    weight: spec.weight ?? 1,
     positionField: spec.positionField ?? -1,
     hostSendMask: spec.hostSendMask ?? all,
     hostReceiveMask: spec.hostReceiveMask ?? all,
