@@ -5,6 +5,7 @@ import { assertEquals } from "@std/assert";
 import { Reader } from "../../protocol/reader.ts";
 import { Writer } from "../../protocol/writer.ts";
 import { faultName } from "../../protocol/faults.ts";
+import type { Adjustments } from "../../permissions/adjustments.ts";
 import type { Grants } from "../../permissions/grants.ts";
 import type { MotionTables } from "../../replication/coding/motion_model.ts";
 import type { InterestResult } from "../../replication/interest.ts";
@@ -43,6 +44,8 @@ export interface LinkOptions {
   readonly maxDatagrams?: number;
   /** Tables of this link's own: what it codes is shared with no other one. */
   readonly tables?: MotionTables;
+  /** What was granted to the peer and revoked from it; each end reads it when it is told of a new epoch. */
+  readonly adjusted?: Adjustments;
 }
 
 /** A sender, a receiver and the path between them. */
