@@ -4,9 +4,11 @@
 import type { Writer } from "../../protocol/writer.ts";
 
 /** Bits of the scale on which intervals are given: an interval is `[from, to)` within `[0, 2^SCALE_BITS)`. */
-export const SCALE_BITS = 16;
+const SCALE_BITS = 16;
 /** The whole of a distribution. */
-export const SCALE = 2 ** SCALE_BITS;
+const SCALE = 2 ** SCALE_BITS;
+/** For the modules that use them at every number, each as constants of its own: an import is looked up at every use. */
+export const CODER_SCALE = { SCALE_BITS, SCALE } as const;
 
 /**
  * Arithmetic coder with a state of 32 bits and bit output (Witten, Neal, Cleary, "Arithmetic Coding for Data Compression", CACM 30/6,

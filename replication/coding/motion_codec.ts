@@ -7,10 +7,12 @@ import type { Writer } from "../../protocol/writer.ts";
 import type { FieldGrant } from "../../permissions/grants.ts";
 import { laneMax } from "../quantise.ts";
 import { isRotation } from "../quaternion.ts";
-import { ArithmeticReader } from "./arithmetic_reader.ts";
 import { ArithmeticWriter } from "./arithmetic_writer.ts";
 import { Distance, MotionClass, MotionModel, type MotionTables, VERSIONS } from "./motion_model.ts";
-import { type LaneCoder, LaneReader, LaneWriter, widthIndex } from "./residual_coder.ts";
+import { widthIndex } from "./lane_tables.ts";
+import type { LaneCoder } from "./lane_coder.ts";
+import { LaneReader } from "./lane_reader.ts";
+import { LaneWriter } from "./lane_writer.ts";
 import { RotationChart } from "./rotation_chart.ts";
 
 /** Chances of "unchanged" on the coder's scale: of a vector that moved last time, that paused, that rested throughout, of any other field. */
@@ -82,8 +84,7 @@ export class MotionCodec {
   readonly #fieldCount: number;
   /** By field index. */
   readonly #vectors: (Vector | undefined)[];
-  readonly #arithmeticReader = new ArithmeticReader();
-  readonly #laneReader = new LaneReader(this.#arithmeticReader);
+  readonly #laneReader = new LaneReader();
   #writer: Writer | undefined;
   #arithmeticWriter: ArithmeticWriter | undefined;
   #laneWriter: LaneWriter | undefined;
@@ -124,9 +125,9 @@ export class MotionCodec {
    * @returns The fields that changed; check `reader.fault`.
    */
   decode(reader: Reader, references: References, lanes: Int32Array, held: number): number {
-    const run = this.#arithmeticReader;
+    const run = this.#laneReader;
     run.begin(reader);
-    const changed = this.#code(this.#laneReader, references, lanes, held, 0);
+    const changed = this.#code(run, references, lanes, held, 0);
     run.end();
     if (changed === 0) reader.fail(Fault.NonCanonical);
     if (changed < 0) {

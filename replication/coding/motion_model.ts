@@ -3,7 +3,10 @@
 
 import { MOTION_TABLES } from "./motion_tables.ts";
 import { log16 } from "./log_scale.ts";
-import { type Foretold, type LaneCoder, WEIGHT_UNIT } from "./residual_coder.ts";
+import { LANE_TABLES } from "./lane_tables.ts";
+import type { Foretold, LaneCoder } from "./lane_coder.ts";
+
+const { WEIGHT_UNIT } = LANE_TABLES;
 
 /** Versions that a prediction looks at: the baseline and five before it, one unit of time apart. */
 export const VERSIONS = 6;
