@@ -242,6 +242,18 @@ export class MotionCodec {
 /** Fields whose lanes take no more bits gain nothing from being foretold. */
 const LEAST_BITS = 9;
 
+/** Charts by field: they have tables, and a server has codecs for every link. */
+const charts = new WeakMap<FieldGrant, RotationChart>();
+
+function chartOf(field: FieldGrant): RotationChart {
+  let chart = charts.get(field);
+  if (chart === undefined) {
+    chart = new RotationChart(field);
+    charts.set(field, chart);
+  }
+  return chart;
+}
+
 function vectorOf(field: FieldGrant): Vector | undefined {
   const isReal = field.kind === "f32" || field.kind === "vec3";
   if (field.kind !== "quat" && !(isReal && field.bits * field.lanes >= LEAST_BITS)) {
@@ -253,7 +265,7 @@ function vectorOf(field: FieldGrant): Vector | undefined {
     axes: isReal ? field.lanes : 3,
     limit: laneMax(field),
     isLattice: !isReal && field.precision > 0,
-    chart: isReal ? undefined : new RotationChart(field),
+    chart: isReal ? undefined : chartOf(field),
     model: new MotionModel(),
   };
 }

@@ -30,16 +30,27 @@ export function portableLog2(x: number, bits: number): number {
 /** tan(x) for |x| <= 0.8: the continued fraction x / (1 - x^2 / (3 - x^2 / (5 - ...))), nine levels deep. */
 export function portableTan(x: number): number {
   const square = x * x;
-  let below = 17;
-  for (let odd = 15; odd >= 1; odd -= 2) below = odd - square / below;
-  return x / below;
+  let below = 15 - square / 17;
+  below = 13 - square / below;
+  below = 11 - square / below;
+  below = 9 - square / below;
+  below = 7 - square / below;
+  below = 5 - square / below;
+  below = 3 - square / below;
+  return x / (1 - square / below);
 }
 
 /** atan(x) for |x| <= 1: three halvings of the angle by x / (1 + sqrt(1 + x^2)), then the series to the 15th power. */
 export function portableAtan(x: number): number {
-  for (let i = 0; i < 3; i++) x = x / (1 + Math.sqrt(1 + x * x));
+  x = x / (1 + Math.sqrt(1 + x * x));
+  x = x / (1 + Math.sqrt(1 + x * x));
+  x = x / (1 + Math.sqrt(1 + x * x));
   const square = x * x;
-  let sum = 1 / 15;
-  for (let odd = 13; odd >= 1; odd -= 2) sum = 1 / odd - square * sum;
-  return 8 * x * sum;
+  let sum = 1 / 13 - square * (1 / 15);
+  sum = 1 / 11 - square * sum;
+  sum = 1 / 9 - square * sum;
+  sum = 1 / 7 - square * sum;
+  sum = 1 / 5 - square * sum;
+  sum = 1 / 3 - square * sum;
+  return 8 * x * (1 - square * sum);
 }
