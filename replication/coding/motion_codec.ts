@@ -8,13 +8,21 @@ import type { FieldGrant } from "../../permissions/grants.ts";
 import { laneMax } from "../quantise.ts";
 import { isRotation } from "../quaternion.ts";
 import { ArithmeticWriter } from "./arithmetic_writer.ts";
-import { Distance, MotionClass, MotionModel, type MotionTables, VERSIONS } from "./motion_model.ts";
+import {
+  Distance,
+  MotionClass,
+  MotionModel,
+  type MotionTables,
+  VERSIONS as MODEL_VERSIONS,
+} from "./motion_model.ts";
 import { widthIndex } from "./lane_tables.ts";
 import type { LaneCoder } from "./lane_coder.ts";
 import { LaneReader } from "./lane_reader.ts";
 import { LaneWriter } from "./lane_writer.ts";
 import { RotationChart } from "./rotation_chart.ts";
 
+/** Versions that a value is coded against; the module's own, because an import is looked up at every use. */
+const VERSIONS: number = MODEL_VERSIONS;
 /** Chances of "unchanged" on the coder's scale: of a vector that moved last time, that paused, that rested throughout, of any other field. */
 const UNCHANGED_MOVING = 100;
 const UNCHANGED_PAUSED = 49_152;
@@ -140,11 +148,11 @@ export class MotionCodec {
       if (vector === undefined || (changed & (1 << i)) === 0) continue;
       const { laneOffset, lanes: count } = vector.field;
       const at = references.at[0]! + laneOffset;
-      let isOther = false;
-      for (let k = 0; k < count; k++) if (lanes[laneOffset + k] !== from[at + k]) isOther = true;
-      if (
-        !isOther || (vector.chart !== undefined && !isRotation(vector.field, lanes, laneOffset))
-      ) {
+      let k = 0;
+      while (k < count && lanes[laneOffset + k] === from[at + k]) k += 1;
+      // Lanes of a lattice are read in no other form than as a point of it.
+      const isFree = vector.chart !== undefined && !vector.isLattice;
+      if (k === count || (isFree && !isRotation(vector.field, lanes, laneOffset))) {
         reader.fail(Fault.NonCanonical);
       }
     }
