@@ -2,6 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { RateControl } from "../../driver/rate_control.ts";
+import { MIN_PEER_BYTES_PER_S } from "../../protocol/limits.ts";
 import { createPrng } from "../support/prng.ts";
 
 const HZ = 20;
@@ -15,6 +16,8 @@ interface Model {
   readonly baseMs: number | ((nowMs: number) => number);
   readonly loss?: (nowMs: number) => number;
   readonly jitterMs?: number;
+  /** The receiver is heard only at multiples of this, ms. */
+  readonly ackMs?: number;
   /** Bytes a second that there are to be sent. */
   readonly demand?: number;
 }
@@ -27,47 +30,79 @@ interface Flying {
   readonly isLost: boolean;
 }
 
-/** Lets state flow for a time; returns the queue's longest delay after `settledMs`, and the mean rate of arrival. */
-function flow(model: Model, ms: number, settledMs: number) {
-  const { budget, width, loss = () => 0, jitterMs = 0, demand = Infinity } = model;
-  const { baseMs } = model;
-  const emptyMs = typeof baseMs === "number" ? () => baseMs : baseMs;
-  const prng = createPrng(1);
-  const control = new RateControl(budget, HZ, 0);
-  const underWay: Flying[] = [];
-  let [busyMs, worstMs, arrived, inFlight, debt] = [0, 0, 0, 0, 0];
-  for (let nowMs = 0; nowMs < ms; nowMs += SLOT_MS) {
+/** The wire, with the queue in front of it: until when it is busy, ms. */
+interface Wire {
+  busyMs: number;
+}
+
+/** State to one peer over a wire that may be others' too. */
+class Flow {
+  readonly control: RateControl;
+  /** Longest delay of the queue, and bytes that arrived, since `settledMs`. */
+  worstMs = 0;
+  arrived = 0;
+  readonly #model: Model;
+  readonly #wire: Wire;
+  readonly #settledMs: number;
+  readonly #prng;
+  readonly #underWay: Flying[] = [];
+  #inFlight = 0;
+  #debt = 0;
+
+  constructor(model: Model, wire: Wire, nowMs: number, settledMs: number, seed = 1) {
+    this.control = new RateControl(model.budget, HZ, nowMs);
+    this.#model = model;
+    this.#wire = wire;
+    this.#settledMs = settledMs;
+    this.#prng = createPrng(seed);
+  }
+
+  slot(nowMs: number): void {
+    const { control } = this;
+    const { width, loss = () => 0, jitterMs = 0, demand = Infinity, baseMs, ackMs } = this.#model;
+    const emptyMs = typeof baseMs === "number" ? baseMs : baseMs(nowMs);
+    const underWay = this.#underWay;
     let newest: Flying | undefined;
     while (underWay.length > 0 && underWay[0]!.at <= nowMs) {
       const one = underWay.shift()!;
-      inFlight -= one.bytes;
+      this.#inFlight -= one.bytes;
       if (one.isLost) control.handleLost(one.bytes);
       else {
         newest = one;
         control.handleAcked(one.bytes);
-        if (nowMs >= settledMs) arrived += one.bytes;
+        if (nowMs >= this.#settledMs) this.arrived += one.bytes;
       }
     }
     // An acknowledgement a slot, which measures the newest datagram.
     if (newest !== undefined) control.handleSample(newest.at - newest.sentMs);
     control.handleSlot(nowMs);
     const windowMs = Math.min(333, control.baseMs) + 2 * SLOT_MS;
-    debt = Math.max(0, debt - control.bytesPerSecond / HZ);
+    this.#debt = Math.max(0, this.#debt - control.bytesPerSecond / HZ);
     let sent = 0;
-    while (sent < demand / HZ && debt < control.bytesPerSecond / HZ) {
-      if (inFlight >= Math.max(DATAGRAM, control.bytesPerSecond * windowMs / 1000)) break;
+    while (sent < demand / HZ && this.#debt < control.bytesPerSecond / HZ) {
+      if (this.#inFlight >= Math.max(DATAGRAM, control.bytesPerSecond * windowMs / 1000)) break;
       const bytes = Math.min(DATAGRAM, demand / HZ);
       sent += bytes;
-      debt += bytes;
-      inFlight += bytes;
+      this.#debt += bytes;
+      this.#inFlight += bytes;
       control.handleSent(bytes);
-      busyMs = Math.max(busyMs, nowMs) + bytes * 1000 / width(nowMs);
-      if (nowMs >= settledMs) worstMs = Math.max(worstMs, busyMs - nowMs);
-      const at = Math.max(busyMs + emptyMs(nowMs) + jitterMs * prng(), underWay.at(-1)?.at ?? 0);
-      underWay.push({ at, sentMs: nowMs, bytes, isLost: prng() < loss(nowMs) });
+      const wire = this.#wire;
+      wire.busyMs = Math.max(wire.busyMs, nowMs) + bytes * 1000 / width(nowMs);
+      if (nowMs >= this.#settledMs) this.worstMs = Math.max(this.worstMs, wire.busyMs - nowMs);
+      let at = wire.busyMs + emptyMs + jitterMs * this.#prng();
+      if (ackMs !== undefined) at = Math.ceil(at / ackMs) * ackMs;
+      at = Math.max(at, underWay.at(-1)?.at ?? 0);
+      underWay.push({ at, sentMs: nowMs, bytes, isLost: this.#prng() < loss(nowMs) });
     }
     if (sent >= demand / HZ) control.handleIdle();
   }
+}
+
+/** Lets state flow for a time; returns the queue's longest delay after `settledMs`, and the mean rate of arrival. */
+function flow(model: Model, ms: number, settledMs: number) {
+  const one = new Flow(model, { busyMs: 0 }, 0, settledMs);
+  for (let nowMs = 0; nowMs < ms; nowMs += SLOT_MS) one.slot(nowMs);
+  const { control, worstMs, arrived } = one;
   return { control, worstMs, arrived: arrived * 1000 / (ms - settledMs) };
 }
 
@@ -158,6 +193,39 @@ Deno.test("`RateControl` slows down, when nothing comes back at all, and recover
   const model = { budget: 128_000, width: () => 10_000_000, baseMs: 60, loss };
   assert(flow(model, 13_000, 10_000).control.bytesPerSecond < 40_000);
   assertEquals(flow(model, 25_000, 20_000).control.bytesPerSecond, 128_000);
+});
+
+Deno.test("`RateControl` leaves the rate alone, when a receiver answers late and in bunches", () => {
+  for (const ackMs of [50, 75, 100]) {
+    for (const jitterMs of [0, 40]) {
+      const model = { budget: 128_000, width: () => 10_000_000, baseMs: 60, jitterMs, ackMs };
+      const { control, arrived } = flow(model, 90_000, 30_000);
+      const what = `${control.bytesPerSecond} B/s, ${arrived} of them arrive, ${ackMs} ms`;
+      assert(control.bytesPerSecond > 60_000 && arrived > 60_000, what);
+    }
+  }
+});
+
+Deno.test("`RateControl` keeps more than the least rate and fills the wire, when another link has more to send on it than it carries", () => {
+  for (const width of [30_000, 100_000]) {
+    for (const laterMs of [0, 20_000]) {
+      const model = { budget: 128_000, width: () => width, baseMs: 100 };
+      const wire = { busyMs: 0 };
+      const [fromMs, endMs] = [60_000, 180_000];
+      const flows = [
+        new Flow(model, wire, 0, fromMs, 1),
+        new Flow(model, wire, laterMs, fromMs, 2),
+      ];
+      for (let nowMs = 0; nowMs < endMs; nowMs += SLOT_MS) {
+        flows[0]!.slot(nowMs);
+        if (nowMs >= laterMs) flows[1]!.slot(nowMs);
+      }
+      const rates = flows.map(({ arrived }) => arrived * 1000 / (endMs - fromMs));
+      const what = `${rates} of ${width} B/s, ${flows[0]!.worstMs} ms, ${laterMs}`;
+      assert(Math.min(...rates) > MIN_PEER_BYTES_PER_S, what);
+      assert(rates[0]! + rates[1]! > 0.7 * width, what);
+    }
+  }
 });
 
 Deno.test("`RateControl` takes a join's budget in place of the steady one, until the join ends or its time is over", () => {
