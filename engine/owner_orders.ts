@@ -5,16 +5,21 @@ import { SERVER_PEER } from "../protocol/engine_messages.ts";
 import { ENGINE_TIMEOUT_MS, MAX_PENDING_TRANSFERS } from "../protocol/limits.ts";
 import type { EntityRecord } from "./entity_ledger.ts";
 
+/** One transfer under way. */
+interface Order {
+  readonly owner: number;
+  /** From then on it counts whatever the driver says: who was the owner before it has had its time, however many orders follow. */
+  dueMs: number;
+}
+
 /** What of one entity is under way. */
 interface Pending {
   /** Owner as the driver said last. */
   known: number;
   /** Owners that were ordered since, oldest first; the last one is the entity's. */
-  readonly ordered: number[];
+  readonly ordered: Order[];
   /** Peers among all these but the entity's owner. */
   late: readonly number[];
-  /** From then on the orders count whatever the driver says. */
-  dueMs: number;
 }
 
 const NONE: readonly number[] = [];
@@ -35,13 +40,17 @@ export class OwnerOrders {
     let pending = this.#of(record);
     if (pending === undefined) {
       if (record.owner === owner) return;
-      pending = { known: record.owner, ordered: [], late: NONE, dueMs: 0 };
+      pending = { known: record.owner, ordered: [], late: NONE };
       this.#pending.set(record, pending);
     }
-    pending.ordered.push(owner);
-    if (pending.ordered.length > MAX_PENDING_TRANSFERS) pending.ordered.shift();
+    const { ordered } = pending;
+    ordered.push({ owner, dueMs: this.#now() + ENGINE_TIMEOUT_MS });
+    if (ordered.length > MAX_PENDING_TRANSFERS) {
+      // That the order after it is forgotten gives the owner known last no more time.
+      const { dueMs } = ordered.shift()!;
+      ordered[0]!.dueMs = dueMs;
+    }
     pending.late = lateOf(pending);
-    pending.dueMs = this.#now() + ENGINE_TIMEOUT_MS;
   }
 
   /** Peers, other than its owner, whose doing what the driver tells of an entity may be: they owned it when the driver took it. */
@@ -53,19 +62,15 @@ export class OwnerOrders {
   isOlder(record: EntityRecord, owner: number): boolean {
     const pending = this.#of(record);
     return pending !== undefined && owner !== record.owner &&
-      (owner === pending.known || pending.ordered.includes(owner));
+      (owner === pending.known || pending.ordered.some((order) => order.owner === owner));
   }
 
   /** A batch that named this owner has been applied. */
   handleNamed(record: EntityRecord, owner: number): void {
     const pending = this.#of(record);
     if (pending === undefined) return;
-    const at = pending.ordered.indexOf(owner);
-    if (at < 0) return;
-    pending.ordered.splice(0, at + 1);
-    pending.known = owner;
-    pending.late = lateOf(pending);
-    if (pending.ordered.length === 0) this.#pending.delete(record);
+    const at = pending.ordered.findIndex((order) => order.owner === owner);
+    if (at >= 0) this.#settle(record, pending, at + 1);
   }
 
   /** The driver could not do what was ordered: nothing is under way. */
@@ -73,16 +78,28 @@ export class OwnerOrders {
     this.#pending.delete(record);
   }
 
+  /** Orders that nobody waits for any more: the first `count` of them. */
+  #settle(record: EntityRecord, pending: Pending, count: number): void {
+    pending.known = pending.ordered[count - 1]!.owner;
+    pending.ordered.splice(0, count);
+    pending.late = lateOf(pending);
+    if (pending.ordered.length === 0) this.#pending.delete(record);
+  }
+
   #of(record: EntityRecord): Pending | undefined {
     const pending = this.#pending.get(record);
-    if (pending === undefined || this.#now() < pending.dueMs) return pending;
-    this.#pending.delete(record);
-    return undefined;
+    if (pending === undefined) return undefined;
+    const now = this.#now();
+    let due = 0;
+    while (due < pending.ordered.length && now >= pending.ordered[due]!.dueMs) due += 1;
+    if (due > 0) this.#settle(record, pending, due);
+    return this.#pending.get(record);
   }
 }
 
 function lateOf({ known, ordered }: Pending): readonly number[] {
-  const owner = ordered.at(-1);
-  const others = [known, ...ordered].filter((one) => one !== owner && one !== SERVER_PEER);
+  const owner = ordered.at(-1)?.owner;
+  const others = [known, ...ordered.map((order) => order.owner)]
+    .filter((one) => one !== owner && one !== SERVER_PEER);
   return others.length === 0 ? NONE : [...new Set(others)];
 }

@@ -64,3 +64,28 @@ Deno.test("OwnerOrders keeps MAX_PENDING_TRANSFERS orders of an entity, when a d
   assertEquals(orders.isOlder(record, 10 + 2 * MAX_PENDING_TRANSFERS), true);
   assertEquals(orders.isOlder(record, 10 + 2 * MAX_PENDING_TRANSFERS - 1), false);
 });
+
+Deno.test("OwnerOrders.late() forgets an owner ENGINE_TIMEOUT_MS after the order that took its entity, when orders go on and on", () => {
+  const { clock, orders, record, give } = bed(6);
+  give(7);
+  for (let i = 0; i < 4; i++) {
+    clock.nowMs += ENGINE_TIMEOUT_MS / 5;
+    give(i % 2 === 0 ? 0 : 7);
+  }
+  assertEquals(orders.late(record), [6]);
+  clock.nowMs += ENGINE_TIMEOUT_MS / 5;
+  // The first order counts by now, those after it are under way.
+  give(8);
+  assertEquals(orders.late(record), [7]);
+  assertEquals(orders.isOlder(record, 0), true);
+});
+
+Deno.test("OwnerOrders.late() forgets an owner in time, when more orders than are remembered come at once", () => {
+  const { clock, orders, record, give } = bed(6);
+  give(7);
+  clock.nowMs += ENGINE_TIMEOUT_MS - 1;
+  for (let i = 0; i < 2 * MAX_PENDING_TRANSFERS; i++) give(100 + i);
+  assertEquals(orders.late(record).includes(6), true);
+  clock.nowMs += 1;
+  assertEquals(orders.late(record).includes(6), false);
+});

@@ -32,6 +32,8 @@ const LONE_VIEWERS = 2;
 /** The component that is seen from near only. */
 const NEAR = 0;
 const RADIUS = 30;
+/** The first slots have entities with that component only: references to them must be hidden from those who are far away. */
+const NEAR_SLOTS = 2;
 
 const POINT = { kind: "vec3", min: -100, max: 100, precision: 0.001 } as const;
 
@@ -282,7 +284,9 @@ class Viewer {
 
   #join(): void {
     const prng = this.#prng;
-    const minDelay = below(prng, 3);
+    // In long runs some are so far away that many versions are under way.
+    const isFar = this.#pace.events < 1 && prng() < 0.4;
+    const minDelay = isFar ? 12 : below(prng, 3);
     this.#role = prng() < 0.6 ? PLAYER : SPECTATOR;
     this.#epoch = 0;
     this.#changeTick = -1;
@@ -298,10 +302,10 @@ class Viewer {
       direction: "down",
       prng,
       path: {
-        loss: [0, 0, 0.05, 0.3][below(prng, 4)]!,
+        loss: isFar ? 0 : [0, 0, 0.05, 0.3][below(prng, 4)]!,
         duplicate: prng() < 0.3 ? 0.1 : 0,
         minDelay,
-        maxDelay: minDelay + [0, 0, 2, 6][below(prng, 4)]!,
+        maxDelay: minDelay + (isFar ? 0 : [0, 0, 2, 6][below(prng, 4)]!),
       },
       maxBits: prng() < 0.2 ? 3_000 : 8_800,
       maxDatagrams: prng() < 0.2 ? 1 : 4,
@@ -421,7 +425,8 @@ class Author {
     const owner = below(prng, this.#peers + 1);
     this.#do((world) => world.spawn(id, owner, tick));
     for (const component of this.#grants.components) {
-      if (prng() < 0.8) this.#add(id, component);
+      const mayHave = slot > NEAR_SLOTS || component.index === NEAR;
+      if (mayHave && prng() < 0.8) this.#add(id, component);
     }
   }
 
@@ -449,7 +454,7 @@ class Author {
     for (const component of this.#grants.components) {
       const c = component.index;
       if (!this.#world.hasComponent(id, c)) {
-        if (prng() < 0.02) this.#add(id, component);
+        if (slot > NEAR_SLOTS && prng() < 0.02) this.#add(id, component);
         continue;
       }
       if (prng() < 0.004 * this.#pace.events) {
@@ -503,7 +508,8 @@ class Author {
       } else if (field.kind === "quat") {
         if (prng() < 0.2) quantiseField(field, randomRotation(prng), 0, value.lanes, at);
       } else if (field.kind === "entity") {
-        if (prng() < 0.1) value.lanes[at] = this.#world.idAt(1 + below(prng, SLOTS));
+        const slots = prng() < 0.6 ? NEAR_SLOTS : SLOTS;
+        if (prng() < 0.2) value.lanes[at] = this.#world.idAt(1 + below(prng, slots));
       } else if (field.blobIndex >= 0) {
         const bytes = new Uint8Array(below(prng, 20)).fill(0x61 + below(prng, 26));
         if (prng() < 0.1) value.blobs[field.blobIndex] = bytes;
