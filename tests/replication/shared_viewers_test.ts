@@ -70,7 +70,7 @@ function viewersGrants(prng: Prng): Grants {
         ],
         readMasks: [7, 0b101, 0b010],
         grantableRead: 0b111,
-        rateHz: [tickHz, 7][below(prng, 2)]!,
+        rateHz: [tickHz, 7, 7][below(prng, 3)]!,
         authority: "owner",
       },
       { id: 3, name: "Step", fields: [{ name: "point", ...POINT }], rateHz: tickHz },
@@ -192,8 +192,8 @@ class Viewer {
     this.#truth = truth;
     this.#prng = createPrng(seed * 64 + peer);
     this.#mirror = new Mirror(grants);
-    // Most are there from the beginning; the rest joins in the middle.
-    this.#joinTick = this.#prng() < 0.75 ? 0 : below(this.#prng, 20);
+    // Half are there from the beginning; most others join soon after, while first values are still under way.
+    this.#joinTick = this.#prng() < 0.5 ? 0 : below(this.#prng, this.#prng() < 0.6 ? 8 : 20);
   }
 
   get sender(): SnapshotLink["sender"] | undefined {
@@ -211,7 +211,7 @@ class Viewer {
       if (this.#link === undefined) {
         if (index < this.#joinTick) return;
         this.#join();
-      } else if (prng() < 0.01 * this.#pace.events) {
+      } else if (prng() < 0.025 * this.#pace.events) {
         this.#link = undefined;
         this.#away = below(prng, 6);
         return;
@@ -302,7 +302,7 @@ class Viewer {
       direction: "down",
       prng,
       path: {
-        loss: isFar ? 0 : [0, 0, 0.05, 0.3][below(prng, 4)]!,
+        loss: isFar ? 0 : [0, 0.05, 0.3, 0.3][below(prng, 4)]!,
         duplicate: prng() < 0.3 ? 0.1 : 0,
         minDelay,
         maxDelay: minDelay + (isFar ? 0 : [0, 0, 2, 6][below(prng, 4)]!),
