@@ -387,6 +387,7 @@ export class ValueEncoder {
     history.begin(store.lanes, base * store.laneCount);
     let isSteady = true;
     let before = 0;
+    let version = base;
     for (let rest = ackedBefore; rest !== 0; rest &= rest - 1) {
       const age = 32 - Math.clz32(rest & -rest);
       const units = age / unit;
@@ -395,8 +396,8 @@ export class ValueEncoder {
       // No more versions than ticks lie between the two.
       if (since + age >= MAX_VERSIONS / 2) break;
       // What was sent with its name was the newest version of its tick.
-      const version = store.findAt(row, baseTick - age);
-      if (version < 0) continue;
+      version = store.findFrom(version, baseTick - age);
+      if (version < 0) break;
       history.add(units, version * store.laneCount);
       const offset = offsetOf(baseTick - age, this.sampleTime(component, row, version, mask));
       if (offset !== baseOffset) isSteady = false;

@@ -190,9 +190,14 @@ export class VersionStore {
 
   /** The version of a row that was its newest one at `tick`, or -1 when it is not held any more. At most `MAX_VERSIONS` steps. */
   findAt(row: number, tick: number): number {
-    let version = this.#newest[row]!;
-    while (version >= 0 && this.#tick[version]! > tick) version = this.#older[version]!;
-    return version;
+    return this.findFrom(this.#newest[row]!, tick);
+  }
+
+  /** As `findAt`, from a version of that tick or a later one on: who looks for one after the other need not begin anew. */
+  findFrom(version: number, tick: number): number {
+    let at = version;
+    while (at >= 0 && this.#tick[at]! > tick) at = this.#older[at]!;
+    return at;
   }
 
   /**
