@@ -9,6 +9,7 @@ import { STEP_TICKS } from "../../replication/cohorts.ts";
 import { createInterestResult, type InterestResult } from "../../replication/interest.ts";
 import { quantiseField } from "../../replication/quantise.ts";
 import type { DecodedSnapshot } from "../../replication/decoded_snapshot.ts";
+import { stalenessBound } from "../../replication/staleness_bound.ts";
 import { LATE_ENTRY_BYTES } from "../../replication/step_tracks.ts";
 import { type ComponentValue, createValue } from "../../replication/value.ts";
 import { World } from "../../replication/world.ts";
@@ -360,4 +361,38 @@ Deno.test("a link remembers MAX_LATE_ENTRIES versions under way of what goes out
     true,
     "none is remembered for ever",
   );
+});
+
+Deno.test("nothing waits behind what is in step, when not all fits any more", () => {
+  // Twelve in step fill the section to half; then as many more come into view as do not fit beside them.
+  const crowd = new Crowd(createPrng(7), 60, 0, false);
+  const path = { loss: 0, duplicate: 0, minDelay: 1, maxDelay: 1 };
+  const link = watch(crowd, 7, { path, maxBits: 1_000, maxDatagrams: 1 });
+  const told = new Map<number, number>();
+  link.onDecoded = ({ entries, count, tick }) => {
+    for (const entry of entries.slice(0, count)) {
+      if (entry.kind === "value") told.set(entry.id, tick);
+    }
+  };
+  const step = (seen: number) => {
+    crowd.tick += 1;
+    for (const id of crowd.ids) {
+      crowd.write(id, 0b001, (lanes) => lanes[0] = (lanes[0]! + 7) % 200_000);
+    }
+    link.step(crowd.tick, crowd.view((slot) => slot <= seen));
+    link.receiver.expire(crowd.tick);
+    crowd.world.expire(crowd.tick);
+  };
+  for (let i = 0; i < 120; i++) step(12);
+  assertGreater(link.sender.inStepCount, 8);
+  for (let i = 0; i < 200; i++) {
+    step(60);
+    if (i < 100) continue;
+    assertEquals(link.sender.inStepCount, 0);
+    // A section takes eight at the very least, and distances differ by a factor of 4 in weight at most.
+    for (const id of crowd.ids) {
+      const waited = crowd.tick - (told.get(id) ?? 0);
+      assert(waited <= stalenessBound(60, 8) + 2, `entity ${id} waits for ${waited} ticks`);
+    }
+  }
 });
