@@ -30,6 +30,7 @@ import {
   MIN_PEER_BYTES_PER_S,
   WORK_ENTRY,
   WORK_MESSAGE,
+  WORK_VECTOR,
   WORK_VOICE_FRAME,
 } from "../protocol/limits.ts";
 import { LogCode } from "../protocol/log_codes.ts";
@@ -304,7 +305,8 @@ export class PeerLink {
         return this.#drop(section.fault ?? Fault.NonCanonical, nowMs);
       }
       this.#receiver.commit(snapshot);
-      work?.spend((snapshot.count + snapshot.pieces.length) * WORK_ENTRY);
+      const entries = snapshot.count + snapshot.pieces.length;
+      work?.spend(entries * WORK_ENTRY + snapshot.vectors * WORK_VECTOR);
     }
     work?.spend(voice.length * WORK_VOICE_FRAME + messages.length * WORK_MESSAGE);
     const asksForAck = sections.snapshot !== undefined || sections.voice !== undefined ||

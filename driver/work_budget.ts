@@ -24,9 +24,10 @@ import {
   WORK_MESSAGE,
   WORK_RESERVE,
   WORK_STREAM,
+  WORK_VECTOR,
   WORK_VOICE_FRAME,
 } from "../protocol/limits.ts";
-import type { ComponentGrant, Grants } from "../permissions/grants.ts";
+import type { ComponentGrant, FieldKind, Grants } from "../permissions/grants.ts";
 
 /** What a peer of one role may cause, a second. */
 export interface WorkAllowance {
@@ -42,6 +43,8 @@ export interface WorkAllowance {
 const STREAM_MESSAGE = STREAM_MESSAGE_COST + STREAM_PIECE_COST +
   STREAM_MESSAGE_CHUNKS * STREAM_CHUNK_COST;
 
+/** What may be foretold. */
+const MOVING: readonly FieldKind[] = ["vec3", "quat"];
 /** Beside its values an entry has entity, component and version. */
 const ENTRY_BYTES = 8;
 /** Levels by which a tick over the allowance outweighs one within it. */
@@ -66,7 +69,7 @@ function valueBytes(component: ComponentGrant): number {
 export function workAllowance(grants: Grants, roleIndex: number, owned = 0): WorkAllowance {
   const { tickHz, maxEntitiesPerPeer, voice } = grants;
   const role = 1 << roleIndex;
-  let [entries, bytes] = [0, 0];
+  let [entries, vectors, bytes] = [0, 0, 0];
   for (const component of grants.components) {
     const { authority, writeMasks, grantableWrite, spawnMax, rateHz } = component;
     // What may be granted while running counts as granted.
@@ -76,6 +79,7 @@ export function workAllowance(grants: Grants, roleIndex: number, owned = 0): Wor
     const values = entities * Math.min(rateHz, tickHz);
     const size = valueBytes(component);
     entries += values * Math.ceil(size / SNAPSHOT_PIECE_BYTES);
+    vectors += values * component.fields.filter(({ kind }) => MOVING.includes(kind)).length;
     bytes += values * size;
   }
   // An entity's header goes with the first values, and again where they get lost.
@@ -107,7 +111,8 @@ export function workAllowance(grants: Grants, roleIndex: number, owned = 0): Wor
     Math.max(MIN_PEER_DATAGRAMS_PER_S, honest * share),
   );
   const units = share * (
-        entries * WORK_ENTRY + frames * WORK_VOICE_FRAME + messages * WORK_MESSAGE +
+        entries * WORK_ENTRY + vectors * WORK_VECTOR + frames * WORK_VOICE_FRAME +
+        messages * WORK_MESSAGE +
         events * (WORK_CHUNK + WORK_CONTROL) + streams * WORK_STREAM
       ) + datagrams * WORK_DATAGRAM;
   return { units, datagrams, stream: PEER_STREAM_BYTES_PER_S + share * streamed * STREAM_MESSAGE };

@@ -488,6 +488,8 @@ export const MAX_PEER_DATAGRAMS_PER_S = 2_000;
 export const WORK_DATAGRAM = 4;
 /** Work of one header, value or piece of a snapshot: decoded, held, judged, applied; the unit of the others, about a microsecond. */
 export const WORK_ENTRY = 1;
+/** Work of a vector or rotation that is foretold, beside its entry's: half a microsecond with all that it is foretold from. */
+export const WORK_VECTOR = 0.5;
 /** Work of one voice frame, in units: judged and copied; who hears it is bounded by its declared rate. */
 export const WORK_VOICE_FRAME = 2;
 /** Work of one unreliable channel message, in units: judged, encoded, read by the engine. */

@@ -11,6 +11,7 @@ import {
 import { Reader } from "../protocol/reader.ts";
 import { SUBTICKS, type TimelineTime } from "../protocol/timeline_units.ts";
 import type { Grants } from "../permissions/grants.ts";
+import { bitCount } from "./acked_history.ts";
 import { DecodedPool, type DecodedSnapshot, type SnapshotEntry } from "./decoded_snapshot.ts";
 import { MAX_BEFORE, References } from "./coding/motion_codec.ts";
 import type { MotionTables } from "./coding/motion_model.ts";
@@ -273,7 +274,7 @@ export class SectionParser {
     } else {
       const store = this.#held.stores[component]!;
       const reference = this.#findReference(value, versionTick, code);
-      if (reference < 0 || (isForetold && !this.#findHistory(value!, reference))) {
+      if (reference < 0 || (isForetold && !this.#findHistory(store, reference))) {
         const isErased = value !== undefined && versionTick < value.maskTick;
         return reader.fail(isErased ? Fault.WrongEpoch : Fault.UnknownBaseline);
       }
@@ -285,6 +286,7 @@ export class SectionParser {
         // Where nothing can be foretold, the plain form is the one legal one.
         if ((codec.foretold & held) === 0) return reader.fail(Fault.NonCanonical);
         const said = codec.decodeDelta(reader, out, held, this.#history);
+        this.#pool.result.vectors += bitCount(codec.foretold & held);
         // What is foretold is said to have changed only where it did.
         const isSure = (said & ~codec.foretold) === 0;
         if (isSure && reference === store.newest(value!.row)) changed = said;
@@ -300,17 +302,18 @@ export class SectionParser {
   }
 
   /** Collects the versions named before the reference; false when one is not held. */
-  #findHistory(value: ReceivedValue, reference: number): boolean {
-    const store = this.#held.stores[value.component]!;
+  #findHistory(store: VersionStore, reference: number): boolean {
     const history = this.#history;
     const baseTick = store.tick(reference);
     history.begin(store.lanes, reference * store.laneCount);
     const offset = this.#offsetOf(store, reference);
     history.isSteady = true;
+    let version = reference;
     for (let i = 1; i <= MAX_BEFORE; i++) {
       if ((this.#previousBefore & (1 << (i - 1))) === 0) continue;
-      const version = store.find(value.row, baseTick - i * this.#previousUnit);
-      if (version < 0) return false;
+      const tick = baseTick - i * this.#previousUnit;
+      version = store.findFrom(version, tick);
+      if (version < 0 || store.tick(version) !== tick) return false;
       history.add(i, version * store.laneCount);
       if (this.#offsetOf(store, version) !== offset) history.isSteady = false;
     }

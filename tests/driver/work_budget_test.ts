@@ -113,6 +113,12 @@ Deno.test("workAllowance() grows with what a role may do, and is bounded both wa
   const full = workAllowance(GRANTS, writer);
   const less = workAllowance({ ...GRANTS, events: [], channels: [] }, writer);
   assert(less.units < full.units);
+  // What may be foretold is more work than its entry.
+  const still = GRANTS.components.map((one) => ({
+    ...one,
+    fields: one.fields.map((field) => ({ ...field, kind: "u32" as const })),
+  }));
+  assert(workAllowance({ ...GRANTS, components: still }, writer).units < full.units);
   const silent = {
     ...GRANTS,
     events: [],

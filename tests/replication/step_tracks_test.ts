@@ -396,3 +396,18 @@ Deno.test("nothing waits behind what is in step, when not all fits any more", ()
     }
   }
 });
+
+Deno.test("`DecodedSnapshot.vectors` counts the vectors and rotations that were foretold", () => {
+  const crowd = new Crowd(createPrng(11), 5, 0, false);
+  const link = watch(crowd, 11, { path: { loss: 0, duplicate: 0, minDelay: 0, maxDelay: 0 } });
+  const counts: number[] = [];
+  link.onDecoded = ({ vectors }) => counts.push(vectors);
+  for (let i = 0; i < 20; i++) {
+    crowd.tick += 1;
+    for (const id of crowd.ids) crowd.write(id, 0b001, (lanes) => lanes[0]! += 5);
+    link.step(crowd.tick, crowd.view(() => true));
+  }
+  // Two versions tell no speed: place and rotation of five entities are foretold from the fourth section on.
+  assertEquals(counts.slice(0, 3), [0, 0, 0]);
+  assertEquals(new Set(counts.slice(8)), new Set([10]));
+});
