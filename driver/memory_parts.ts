@@ -106,6 +106,8 @@ const CHECK_BYTES = 120;
 const ID_BYTES = 8;
 /** Small arrays that each link has for each component: rights, radii, rates, what was adjusted. */
 const LINK_ARRAYS = 16;
+/** What each end of a link has to code one vector or rotation of a component: model, coder, references; measured, rounded up. */
+const VECTOR_CODEC_BYTES = 2_048;
 /** Keys of one rate limiter by peer. */
 const PEER_KEYS = 0x10000;
 
@@ -282,6 +284,13 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
   buffer = peers * (MAX_SNAPSHOT_ENTRIES * 4 * decodedLanes + 2 * MAX_PIECE_TRANSFERS * largest +
     2 * MAX_DATAGRAM_BYTES);
   part("links: decoding, large values", ["maxPeers", "components"], heap, buffer);
+
+  const vectors = components.reduce(
+    (sum, { fields }) =>
+      sum + fields.filter(({ kind }) => kind === "vec3" || kind === "quat").length,
+    0,
+  );
+  part("links: codecs", ["maxPeers", "components"], peers * 2 * vectors * VECTOR_CODEC_BYTES, 0);
 
   // A limiter has an array of its own, whatever it counts.
   heap = peers * (LINK_ARRAYS * (BLOB_BYTES + 8 * components.length) +
