@@ -63,7 +63,8 @@ import { RECEIVED_ENTITY_BYTES, RECEIVED_VALUE_BYTES } from "../replication/rece
 import { LOGGED_ENTRY_BYTES } from "../replication/section_log.ts";
 import { SHARED_ENCODINGS_BYTES, SHARED_ROW_BYTES } from "../replication/shared_encodings.ts";
 import { STEP_ENTRIES_BYTES, STEP_ROW_BYTES } from "../replication/step_rows.ts";
-import { LATE_ENTRY_BYTES, STEP_DUE_BYTES } from "../replication/step_tracks.ts";
+import { LATE_ENTRY_BYTES } from "../replication/late_entries.ts";
+import { STEP_DUE_BYTES } from "../replication/step_tracks.ts";
 import { ENTITY_RECORD_BYTES, VALUE_RECORD_BYTES } from "../replication/track_pool.ts";
 import { ENTITY_TRACK_BYTES, VALUE_TRACK_BYTES } from "../replication/tracks.ts";
 import { mostReliableChannels, mostStreams } from "./stream_bounds.ts";

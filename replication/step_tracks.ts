@@ -3,13 +3,14 @@
 // brings tracks into step and out of it, and puts those in step into sections; how sections are filled is the sender's business.
 
 import { assert } from "../protocol/assert.ts";
-import { MAX_LATE_ENTRIES, MAX_SNAPSHOT_ENTRIES } from "../protocol/limits.ts";
+import { MAX_SNAPSHOT_ENTRIES } from "../protocol/limits.ts";
 import type { Writer } from "../protocol/writer.ts";
 import type { Grants } from "../permissions/grants.ts";
 import { bitCount, newestAcked } from "./acked_history.ts";
 import { COHORTS, Cohorts, STEP_TICKS } from "./cohorts.ts";
 import { grown } from "./grow.ts";
 import type { SectionBuilder } from "./section_builder.ts";
+import { LateEntries } from "./late_entries.ts";
 import type { LoggedEntry } from "./section_log.ts";
 import { isFitForStep, type StepRows } from "./step_rows.ts";
 import {
@@ -61,7 +62,6 @@ import {
   VALUE_ROW,
   VALUE_SENT,
   VALUE_SEQUENCE,
-  VALUE_USE,
   VERSION_COUNT,
   VISIBLE,
 } from "./track_pool.ts";
@@ -75,17 +75,6 @@ const HELD_TICKS = 0x7fff_ffff;
 const HASTY_TICKS = 3;
 
 const DUE_WORDS = 3;
-/** Ticks after which no acknowledgement is waited for. */
-const LATE_TICKS = 64;
-/** Script memory of an entry whose acknowledgement is waited for. */
-export const LATE_ENTRY_BYTES = 128;
-
-/** What was on its way with a cohort when its entity went out of step: an entry that the log does not have. */
-interface LateEntry extends LoggedEntry {
-  sequence: number;
-  use: number;
-}
-
 /** Bytes of a link's lists of what is due, for each entity: they double. */
 export const STEP_DUE_BYTES: number = 2 * 4 * DUE_WORDS;
 
@@ -105,7 +94,7 @@ export class StepTracks {
   readonly #dueCount = new Int32Array(COHORTS);
   /** Members of the section that is being built: those of `#due` from the first on. */
   #added = 0;
-  readonly #late: LateEntry[] = [];
+  readonly #late: LateEntries;
   // What follows from a cohort's words for those with the same changes: most of a cohort.
   readonly #memoChanges = new Int32Array(COHORTS);
   readonly #memoHeld = new Int32Array(COHORTS);
@@ -125,6 +114,7 @@ export class StepTracks {
     this.#grants = grants;
     this.#world = world;
     this.#rows = world.steps;
+    this.#late = new LateEntries(pool);
     this.#encoder = encoder;
     this.#builder = builder;
     this.#isFit = grants.components.map((grant, c) =>
@@ -141,7 +131,7 @@ export class StepTracks {
   /** Bytes that it takes. */
   get heldBytes(): number {
     return this.#due.reduce((bytes, due) => bytes + due.byteLength, 0) +
-      this.#late.length * LATE_ENTRY_BYTES;
+      this.#late.heldBytes;
   }
 
   /** A tick begins. */
@@ -150,10 +140,7 @@ export class StepTracks {
     this.#rows.begin(tick);
     this.#dueCount.fill(0);
     this.#memoChanges.fill(0);
-    const late = this.#late;
-    for (let i = late.length - 1; i >= 0; i--) {
-      if (tick - late[i]!.sentTick >= LATE_TICKS) this.#dropLate(i);
-    }
+    this.#late.expire(tick);
   }
 
   /** Whether something in step is due that no section of this tick took, in the cohort `from` or one after it. */
@@ -417,55 +404,26 @@ export class StepTracks {
     const mask = values[v + VALUE_MASK]!;
     const row = entities[at + STEP_ROW]!;
     for (let rest = pending; rest !== 0; rest &= rest - 1) {
-      if (this.#late.length === MAX_LATE_ENTRIES) return;
       const bit = rest & -rest;
       const age = 31 - Math.clz32(bit);
       const tick = cohorts.tick - age;
-      this.#late.push({
-        sequence: cohorts.sequenceOf(entities[at + STEP_COHORT]!, age),
-        use: values[v + VALUE_USE]!,
-        entity: at,
-        value: v,
-        tick,
-        worldTick: tick,
-        nulled: 0,
-        count: values[v + VERSION_COUNT]! - bitCount(versions & (bit - 1)),
-        offset: this.#encoder.offsetAt(c, mask, row, tick),
-        piece: -1,
-        sentTick: tick,
-      });
+      const sequence = cohorts.sequenceOf(entities[at + STEP_COHORT]!, age);
+      const count = values[v + VERSION_COUNT]! - bitCount(versions & (bit - 1));
+      const offset = this.#encoder.offsetAt(c, mask, row, tick);
+      if (!this.#late.note(sequence, at, v, tick, count, offset)) return;
     }
   }
 
   /** Datagram `sequence` arrived: calls `fn` for what is not in step any more and in no log. */
   handleAcked(sequence: number, fn: (entry: LoggedEntry) => void): void {
     this.cohorts.handleAcked(sequence);
-    this.#forEachLate(sequence, true, fn);
+    this.#late.forEach(sequence, true, fn);
   }
 
   /** Datagram `sequence` is given up as lost: as `handleAcked`. */
   handleLost(sequence: number, fn: (entry: LoggedEntry, sequence: number) => void): void {
     this.cohorts.handleLost(sequence);
-    this.#forEachLate(sequence, false, fn);
-  }
-
-  #forEachLate(
-    sequence: number,
-    isLast: boolean,
-    fn: (entry: LoggedEntry, sequence: number) => void,
-  ): void {
-    const late = this.#late;
-    for (let i = late.length - 1; i >= 0; i--) {
-      const entry = late[i]!;
-      if (entry.sequence !== sequence) continue;
-      if (this.#pool.values[entry.value + VALUE_USE] === entry.use) fn(entry, sequence);
-      if (isLast) this.#dropLate(i);
-    }
-  }
-
-  #dropLate(i: number): void {
-    const last = this.#late.pop()!;
-    if (i < this.#late.length) this.#late[i] = last;
+    this.#late.forEach(sequence, false, fn);
   }
 
   /** Adds all that is due of a cohort to the empty section being built, whatever room it takes; returns how many entities. */

@@ -10,7 +10,7 @@ import { createInterestResult, type InterestResult } from "../../replication/int
 import { quantiseField } from "../../replication/quantise.ts";
 import type { DecodedSnapshot } from "../../replication/decoded_snapshot.ts";
 import { stalenessBound } from "../../replication/staleness_bound.ts";
-import { LATE_ENTRY_BYTES } from "../../replication/step_tracks.ts";
+import { LATE_ENTRY_BYTES } from "../../replication/late_entries.ts";
 import { type ComponentValue, createValue } from "../../replication/value.ts";
 import { World } from "../../replication/world.ts";
 import { below, createPrng, type Prng } from "../support/prng.ts";
