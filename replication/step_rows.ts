@@ -29,6 +29,9 @@ const OFFSET = 8;
 const COLUMNS = 9;
 const FIRST_CAPACITY = 64;
 
+/** Ticks after which a lens that nobody looks through makes room: links that are some ticks behind find nothing of what it said before. */
+const REST_TICKS = 2 * STEP_TICKS;
+
 /** Bytes for each row of a lens, and of all entries of a tick at most. */
 export const STEP_ROW_BYTES: number = 8 + 3 * 4;
 export const STEP_ENTRIES_BYTES: number = MAX_SHARED_ENCODINGS * (COLUMNS + 2) * 4;
@@ -41,6 +44,8 @@ export function isFitForStep(grant: ComponentGrant, store: VersionStore): boolea
 
 /** The rows of one component as those see them who may read the fields in one mask. */
 export class StepLens {
+  /** Its number: no other lens of its world has or had it. */
+  readonly number: number;
   readonly component: number;
   readonly mask: number;
   readonly #store: VersionStore;
@@ -52,9 +57,26 @@ export class StepLens {
   first: Int32Array = new Int32Array(0);
   /** By lane: whether it belongs to a field in the mask. */
   readonly #isRead: Uint8Array;
+  #lookedTick: number;
 
-  /** A lens on the values in `store`. */
-  constructor(grant: ComponentGrant, mask: number, store: VersionStore) {
+  /** A lens on the values in `store`, from `tick` on; it takes over the tables of one in whose place it comes. */
+  constructor(
+    grant: ComponentGrant,
+    mask: number,
+    store: VersionStore,
+    number: number,
+    tick: number,
+    before?: StepLens,
+  ) {
+    this.number = number;
+    this.#lookedTick = tick;
+    if (before !== undefined) {
+      // What they say is older than any look goes back, whosever rows it was said of.
+      this.#tick = before.#tick;
+      this.#id = before.#id;
+      this.#changes = before.#changes;
+      this.first = before.first;
+    }
     this.component = grant.index;
     this.mask = mask;
     this.#store = store;
@@ -63,6 +85,11 @@ export class StepLens {
       if ((mask & (1 << field.index)) === 0) continue;
       this.#isRead.fill(1, field.laneOffset, field.laneOffset + field.lanes);
     }
+  }
+
+  /** Latest tick at which a row was looked at, or it was made. */
+  get lookedTick(): number {
+    return this.#lookedTick;
   }
 
   /** Bytes that it takes. */
@@ -97,6 +124,7 @@ export class StepLens {
       const age = tick - store.tick(version);
       if (age >= 0 && this.#isChange(version)) changes |= 1 << age;
     }
+    if (tick > this.#lookedTick) this.#lookedTick = tick;
     this.#tick[row] = tick;
     this.#id[row] = id;
     this.#changes[row] = changes;
@@ -130,8 +158,10 @@ export class StepLens {
 
 /** All lenses of one world, and what was coded for those in step in the present tick. */
 export class StepRows {
-  /** By number. */
-  readonly lenses: StepLens[] = [];
+  /** By the number's rest: a place is given to another lens when nobody has looked through the one in it for long enough. */
+  readonly #lenses: StepLens[] = [];
+  /** Lenses that were given the place of another. */
+  #round = 0;
   // Of the entry found or kept last: where its bits stand in the arena of what links share, and what they were coded against.
   start = 0;
   bits = 0;
@@ -142,27 +172,49 @@ export class StepRows {
   #tick = -1;
   #count = 0;
   #entries = new Int32Array(FIRST_CAPACITY * COLUMNS);
-  /** By entry: its lens and row. */
+  /** By entry: the place of its lens, and its row. */
   #places = new Int32Array(FIRST_CAPACITY * 2);
-  readonly #byComponent: Map<number, number>[] = [];
+  readonly #byComponent: Map<number, StepLens>[] = [];
 
   /** Bytes that it takes. */
   get heldBytes(): number {
     let bytes = this.#entries.byteLength + this.#places.byteLength;
-    for (const lens of this.lenses) bytes += lens.heldBytes;
+    for (const lens of this.#lenses) bytes += lens.heldBytes;
     return bytes;
   }
 
-  /** The number of the lens on a component under a mask, made where there is none yet; -1 where there is none and no room for one. */
-  lensOf(grant: ComponentGrant, mask: number, store: VersionStore): number {
+  /**
+   * The number of the lens on a component under a mask, made where there is none yet; -1 where there is no room for one: all are looked
+   * through. One through which nobody looked for so long that it knows nothing of any link's last ticks makes room.
+   */
+  lensOf(grant: ComponentGrant, mask: number, store: VersionStore, tick: number): number {
     const byMask = this.#byComponent[grant.index] ??= new Map();
-    let lens = byMask.get(mask);
-    if (lens !== undefined) return lens;
-    if (mask === 0 || this.lenses.length === MAX_STEP_LENSES) return -1;
-    lens = this.lenses.length;
+    const known = byMask.get(mask);
+    if (known !== undefined) return known.number;
+    if (mask === 0) return -1;
+    const lenses = this.#lenses;
+    let place = lenses.length;
+    if (place === MAX_STEP_LENSES) {
+      place = 0;
+      for (let i = 1; i < MAX_STEP_LENSES; i++) {
+        if (lenses[i]!.lookedTick < lenses[place]!.lookedTick) place = i;
+      }
+      if (tick - lenses[place]!.lookedTick < REST_TICKS) return -1;
+      this.#round += 1;
+    }
+    const before = lenses[place];
+    if (before !== undefined) this.#byComponent[before.component]!.delete(before.mask);
+    const number = place + MAX_STEP_LENSES * this.#round;
+    const lens = new StepLens(grant, mask, store, number, tick, before);
     byMask.set(mask, lens);
-    this.lenses.push(new StepLens(grant, mask, store));
-    return lens;
+    lenses[place] = lens;
+    return number;
+  }
+
+  /** The lens with a number, undefined when another one has its place. */
+  lens(number: number): StepLens | undefined {
+    const lens = this.#lenses[number % MAX_STEP_LENSES];
+    return lens?.number === number ? lens : undefined;
   }
 
   /** Turns to a tick: what was coded in another is forgotten. */
@@ -175,7 +227,7 @@ export class StepRows {
   /** Forgets what was coded: the contents of versions were changed under their names, or the bits are gone. */
   forget(): void {
     for (let entry = 0; entry < this.#count; entry++) {
-      this.lenses[this.#places[2 * entry]!]!.first[this.#places[2 * entry + 1]!] = 0;
+      this.#lenses[this.#places[2 * entry]!]!.first[this.#places[2 * entry + 1]!] = 0;
     }
     this.#count = 0;
   }
@@ -183,7 +235,7 @@ export class StepRows {
   /** Looks for the newest value of a row as coded for a viewer that holds the versions in `held`, and was sent `since` after them. */
   find(lens: number, row: number, held: number, since: number): boolean {
     const entries = this.#entries;
-    let entry = this.lenses[lens]!.first[row]! - 1;
+    let entry = this.lens(lens)!.first[row]! - 1;
     for (let left = LONGEST_SEARCH; entry >= 0 && left > 0; left--) {
       const at = entry * COLUMNS;
       if (entries[at + HELD] === held && entries[at + SINCE] === since) {
@@ -208,7 +260,7 @@ export class StepRows {
       this.#entries = grown(this.#entries, at * 2);
       this.#places = grown(this.#places, this.#places.length * 2);
     }
-    const { first } = this.lenses[lens]!;
+    const { first } = this.lens(lens)!;
     const entries = this.#entries;
     entries[at + HELD] = held;
     entries[at + SINCE] = since;
@@ -219,7 +271,7 @@ export class StepRows {
     entries[at + UNIT] = this.unit;
     entries[at + BEFORE] = this.before;
     entries[at + OFFSET] = this.offset;
-    this.#places[2 * this.#count] = lens;
+    this.#places[2 * this.#count] = lens % MAX_STEP_LENSES;
     this.#places[2 * this.#count + 1] = row;
     this.#count += 1;
     first[row] = this.#count;

@@ -31,9 +31,6 @@ import {
   FORCED,
   HAS_OTHERS,
   HEADER_ACKED,
-  HIDDEN_TICK,
-  HOLDS_PLACE,
-  IN_PIECES,
   IN_STEP,
   KNOWN_NULLED,
   KNOWN_TICK,
@@ -45,7 +42,6 @@ import {
   LINK_WORLD_TICK,
   LOST,
   NEVER,
-  STATE_MARKS,
   STEP_COHORT,
   STEP_COUNT,
   STEP_LENS,
@@ -65,7 +61,6 @@ import {
   VERSION_COUNT,
   VISIBLE,
 } from "./track_pool.ts";
-import { ViewState } from "./tracks.ts";
 import type { ValueEncoder } from "./value_encoder.ts";
 import type { World } from "./world.ts";
 
@@ -164,17 +159,19 @@ export class StepTracks {
     const { entities, values } = this.#pool;
     const { tick } = this.cohorts;
     if (isPlain && entities[at + STEP_VALUE] === v && entities[at + STEP_COHORT] === cohort) {
-      const lens = this.#rows.lenses[entities[at + STEP_LENS]!]!;
+      const lens = this.#rows.lens(entities[at + STEP_LENS]!);
       const row = values[v + VALUE_ROW]!;
       // As expected: sent in the tick of its change.
-      if ((lens.changes(row, entities[at + ENTITY_ID]!, tick) & 1) === 1) return;
+      if (lens !== undefined && (lens.changes(row, entities[at + ENTITY_ID]!, tick) & 1) === 1) {
+        return;
+      }
     }
     entities[at + STEP_VALUE] = NEVER;
     if (!isPlain || cohort >= COHORTS) return;
     const c = values[v + VALUE_COMPONENT]!;
     if (!this.#isFit[c]!) return;
     const mask = values[v + VALUE_MASK]!;
-    const lens = this.#rows.lensOf(this.#grants.components[c]!, mask, this.#world.store(c));
+    const lens = this.#rows.lensOf(this.#grants.components[c]!, mask, this.#world.store(c), tick);
     if (lens < 0) return;
     entities[at + STEP_VALUE] = v;
     entities[at + STEP_LENS] = lens;
@@ -200,12 +197,14 @@ export class StepTracks {
     if ((marks & IN_STEP) === 0) {
       const counted = tick - entities[at + STEP_SINCE]!;
       if (entities[at + STEP_VALUE] === NEVER || counted < STEP_TICKS) return false;
-      if (counted > STEP_TICKS || !this.#join(at)) {
+      if (!this.#join(at)) {
         this.#countFrom(at, tick - 1);
         return false;
       }
     }
-    const lens = this.#rows.lenses[entities[at + STEP_LENS]!]!;
+    const lens = this.#rows.lens(entities[at + STEP_LENS]!);
+    // Nobody looked through it for so long, and what it said of the last ticks is gone.
+    if (lens === undefined) return this.leave(at);
     const id = entities[at + ENTITY_ID]!;
     const changes = lens.changes(entities[at + STEP_ROW]!, id, tick);
     const k = entities[at + STEP_COHORT]!;
@@ -257,27 +256,26 @@ export class StepTracks {
     const { entities, values } = this.#pool;
     const { tick, sent, acked } = this.cohorts;
     const marks = entities[at + ENTITY_MARKS]!;
-    if ((marks & (STATE_MARKS | HEADER_ACKED)) !== (ViewState.Alive | HEADER_ACKED)) return false;
+    // What is hidden, or comes back into view, has another header.
+    if ((marks & HEADER_ACKED) === 0) return false;
     const v = entities[at + STEP_VALUE]!;
-    const busy = FORCED | SYNCED | IN_PIECES | HOLDS_PLACE;
-    const vMarks = values[v + VALUE_MARKS]!;
-    if ((vMarks & (VISIBLE | busy)) !== VISIBLE) return false;
-    const base = values[v + BASE_TICK]!;
-    if (base === NEVER || values[v + HIDDEN_TICK] !== NEVER) return false;
     if (values[v + VALID_FROM]! > tick - STEP_TICKS) return false;
+    const count = values[v + VERSION_COUNT]!;
+    // What rests looks through no lens, so that this one makes room for what moves.
+    if (count === entities[at + STEP_COUNT]) return false;
     const others = this.#othersOf(at, v);
     if (others < 0) return false;
-    const lens = this.#rows.lenses[entities[at + STEP_LENS]!]!;
-    if (lens.mask !== values[v + VALUE_MASK]) return false;
+    const lens = this.#rows.lens(entities[at + STEP_LENS]!);
+    if (lens === undefined || lens.mask !== values[v + VALUE_MASK]) return false;
     const row = values[v + VALUE_ROW]!;
     const changes = lens.changes(row, entities[at + ENTITY_ID]!, tick);
     const k = entities[at + STEP_COHORT]!;
     const versions = changes & ~1;
-    const count = values[v + VERSION_COUNT]!;
     if ((versions & ~sent[k]!) !== 0) return false;
     if (bitCount(versions) !== count - entities[at + STEP_COUNT]!) return false;
     const held = versions & acked[k]! & HELD_TICKS;
-    if (held === 0 || tick - 31 + Math.clz32(held & -held) !== base) return false;
+    // What is forced, or was written by the peer itself, has no reference.
+    if (held === 0 || tick - 31 + Math.clz32(held & -held) !== values[v + BASE_TICK]) return false;
     entities[at + ENTITY_MARKS] = marks | IN_STEP | (others > 0 ? HAS_OTHERS : 0);
     entities[at + STEP_ROW] = row;
     entities[at + STEP_SINCE] = tick;
@@ -319,7 +317,10 @@ export class StepTracks {
     entities[at + ENTITY_MARKS] = marks & ~(IN_STEP | HAS_OTHERS);
     this.#count -= 1;
     this.#recall(at, entities[at + STEP_VALUE]!);
-    this.#countFrom(at, this.cohorts.tick);
+    // What may still go in this tick goes in its tick, as all before it did.
+    const { tick, sent } = this.cohorts;
+    const hasGone = (sent[entities[at + STEP_COHORT]!]! & 1) === 1;
+    this.#countFrom(at, hasGone ? tick : tick - 1);
     return false;
   }
 
@@ -333,8 +334,8 @@ export class StepTracks {
     const c = values[v + VALUE_COMPONENT]!;
     const mask = values[v + VALUE_MASK]!;
     const isThere = this.#world.isAlive(id) && this.#world.row(id, c) === row;
-    const lens = this.#rows.lenses[entities[at + STEP_LENS]!]!;
-    const changes = isThere ? lens.changes(row, id, tick) : 0;
+    const lens = this.#rows.lens(entities[at + STEP_LENS]!);
+    const changes = isThere && lens !== undefined ? lens.changes(row, id, tick) : 0;
     const versions = changes & cohorts.sent[k]!;
     const since = tick - entities[at + STEP_SINCE]! + 1;
     const isRecent = since < STEP_TICKS ? (1 << since) - 1 : -1;
@@ -444,7 +445,7 @@ export class StepTracks {
       const source = rows.find(lens, row, held, since)
         ? this.#world.encodings.arena
         : this.#encode(at, lens, row, held, since);
-      builder.addInStep(at, rows.lenses[lens]!.component, rows, source);
+      builder.addInStep(at, rows.lens(lens)!.component, rows, source);
     }
     return this.#added;
   }
@@ -453,7 +454,7 @@ export class StepTracks {
   #encode(at: number, lens: number, row: number, held: number, since: number): Writer {
     const encoder = this.#encoder;
     const rows = this.#rows;
-    const { component, mask } = rows.lenses[lens]!;
+    const { component, mask } = rows.lens(lens)!;
     const { tick } = this.cohorts;
     const id = this.#pool.entities[at + ENTITY_ID]!;
     encoder.encodeInStep(this.#builder.scratch, id, component, mask, row, tick, held, since);

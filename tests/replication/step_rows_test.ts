@@ -24,7 +24,7 @@ Deno.test("`StepLens.changes()` tells the ticks at which what is read changed, w
     const store = new VersionStore(PLAIN!, HISTORY, PLAIN!.fields.length);
     const value = createValue(PLAIN!);
     const masks = [0b001, 0b010, 0b101];
-    const lenses = masks.map((mask) => new StepLens(PLAIN!, mask, store));
+    const lenses = masks.map((mask) => new StepLens(PLAIN!, mask, store, 0, 0));
     let row = store.allocateRow();
     let id = 7;
     let tick = 100;
@@ -95,13 +95,44 @@ Deno.test("`isFitForStep()` takes what is the same to all who may read it, and s
 Deno.test("`StepRows.lensOf()` gives one lens for a component and mask, and MAX_STEP_LENSES in all", () => {
   const rows = new StepRows();
   const store = new VersionStore(PLAIN!, HISTORY);
-  assertEquals(rows.lensOf(PLAIN!, 0, store), -1);
+  assertEquals(rows.lensOf(PLAIN!, 0, store, 9), -1);
   for (let mask = 1; mask <= MAX_STEP_LENSES; mask++) {
-    assertEquals(rows.lensOf(PLAIN!, mask, store), mask - 1);
+    assertEquals(rows.lensOf(PLAIN!, mask, store, 9), mask - 1);
   }
-  assertEquals(rows.lensOf(PLAIN!, MAX_STEP_LENSES + 1, store), -1);
-  assertEquals(rows.lensOf(PLAIN!, 3, store), 2);
-  assertEquals([rows.lenses[2]!.component, rows.lenses[2]!.mask], [PLAIN!.index, 3]);
+  assertEquals(rows.lensOf(PLAIN!, MAX_STEP_LENSES + 1, store, 9), -1);
+  assertEquals(rows.lensOf(PLAIN!, 3, store, 9), 2);
+  assertEquals([rows.lens(2)!.component, rows.lens(2)!.mask], [PLAIN!.index, 3]);
+});
+
+Deno.test("`StepRows.lensOf()` gives the place of the lens through which nobody looked for longest, under a number of its own", () => {
+  const rows = new StepRows();
+  const store = new VersionStore(PLAIN!, HISTORY);
+  const value = createValue(PLAIN!);
+  const row = store.allocateRow();
+  store.put(row, 9, 0, PLAIN!.allFields, value);
+  for (let mask = 1; mask <= MAX_STEP_LENSES; mask++) rows.lensOf(PLAIN!, mask, store, 9);
+  // All but two are looked through: the later of these two makes room second.
+  for (let number = 0; number < MAX_STEP_LENSES; number++) {
+    if (number !== 5) rows.lens(number)!.changes(row, 7, number === 6 ? 10 : 40);
+  }
+  const rest = 2 * STEP_TICKS;
+  assertEquals(rows.lensOf(PLAIN!, 100, store, 9 + rest - 1), -1);
+  const number = rows.lensOf(PLAIN!, 100, store, 9 + rest);
+  assertEquals(number % MAX_STEP_LENSES, 5);
+  assert(rows.lens(5) === undefined && rows.lens(number)!.mask === 100);
+  assertEquals(rows.lensOf(PLAIN!, 6, store, 9 + rest), -1);
+  const next = rows.lensOf(PLAIN!, 6, store, 10 + rest);
+  assertEquals([next % MAX_STEP_LENSES, rows.lens(6), rows.lens(next)!.mask], [6, undefined, 6]);
+  assert(next !== number && rows.lens(number) !== undefined);
+  // A lens that has just come is no older than its tick, and finds nothing of what was said in its place.
+  assertEquals(rows.lensOf(PLAIN!, 101, store, 39 + rest), -1);
+  assertEquals(rows.lens(next)!.changes(row, 7, 10 + rest), 0);
+  // What was coded in the tick is found under the new number alone.
+  rows.begin(10 + rest);
+  rows.keep(next, row, 1, 0);
+  assert(rows.find(next, row, 1, 0));
+  rows.forget();
+  assert(!rows.find(next, row, 1, 0));
 });
 
 Deno.test("`StepRows.find()` finds what was kept in this tick under all of the key, and a full store takes no more", () => {
@@ -109,7 +140,7 @@ Deno.test("`StepRows.find()` finds what was kept in this tick under all of the k
   const store = new VersionStore(PLAIN!, HISTORY);
   const row = store.allocateRow();
   store.put(row, 1, 0, 1, createValue(PLAIN!));
-  for (const mask of [1, 2]) rows.lenses[rows.lensOf(PLAIN!, mask, store)]!.changes(row, 1, 1);
+  for (const mask of [1, 2]) rows.lens(rows.lensOf(PLAIN!, mask, store, 1))!.changes(row, 1, 1);
   rows.begin(1);
   Object.assign(rows, { start: 5, bits: 6, age: 7, unit: 8, before: 9, offset: -10 });
   rows.keep(0, row, 0b110, 2);
