@@ -49,7 +49,7 @@ import { readVoiceSection, type VoiceFrame, VoiceSectionWriter } from "../voice/
 import { ByteWindow } from "./byte_window.ts";
 import type { Counters } from "./counters.ts";
 import type { LogRing } from "./log_ring.ts";
-import { type JoinBudget, RateControl } from "./rate_control.ts";
+import { type JoinBudget, MOST_ROUND_MS, RateControl } from "./rate_control.ts";
 import { SettledTicks } from "./settled_ticks.ts";
 import type { WorkBudget } from "./work_budget.ts";
 
@@ -79,6 +79,9 @@ export interface ReceivedDatagram {
 
 /** Time after which state goes whatever goes beside it, ms: about the least of rates, less the voice in the same datagrams. */
 const STATE_PAUSE_MS = 1000 * MAX_DATAGRAM_BYTES / MIN_PEER_BYTES_PER_S;
+
+/** Bytes of state for which a datagram is worth its headers. */
+const LEAST_STATE_BYTES = 450;
 
 /** What a link needs. */
 export interface PeerLinkOptions {
@@ -318,7 +321,9 @@ export class PeerLink {
     if (header.ack !== undefined) {
       const before = this.#sent.ackedBytes;
       const result = this.#sent.handleAck(header.ack, nowMs);
-      this.#rate.handleAcked(this.#sent.ackedBytes - before, result.newlyAcked.length);
+      let asked = 0;
+      for (const acked of result.newlyAcked) if (this.#sent.sizeOf(acked) > 0) asked += 1;
+      this.#rate.handleAcked(this.#sent.ackedBytes - before, asked);
       if (result.rttSampleMs !== undefined) this.#rate.handleSample(result.rttSampleMs);
       for (const acked of result.newlyAcked) this.#sender.handleAcked(acked);
       this.#ackedSinceLoss += result.newlyAcked.length;
@@ -405,7 +410,8 @@ export class PeerLink {
     let hasState = false;
     this.#snapshotWriter.clear();
     if (state && room > SECTION_HEADER_BYTES + 16) {
-      const bits = Math.min(room - SECTION_HEADER_BYTES, MAX_SECTION_BYTES) * 8;
+      const bits =
+        Math.min(room - SECTION_HEADER_BYTES, MAX_SECTION_BYTES, this.#stateRoom(nowMs)) * 8;
       hasState = this.#sender.writeSection(this.#snapshotWriter, bits, tickOf(time), sequence);
     }
     const hasSections = hasState || voiceBody !== undefined || bodies.length > 0;
@@ -441,6 +447,16 @@ export class PeerLink {
     return hasState ? "state" : hasSections ? "no state" : false;
   }
 
+  /**
+   * Bytes of state in one datagram: on a narrow path those of a slot, as a full one would hold the wire for several. Large values need more,
+   * and so does what waited for its turn beside voice.
+   */
+  #stateRoom(nowMs: number): number {
+    const isFree = this.#rate.isUnlimited || this.#sender.isCramped;
+    if (isFree || nowMs - this.#stateMs >= STATE_PAUSE_MS) return Infinity;
+    return Math.max(LEAST_STATE_BYTES, this.#rate.bytesPerSecond / this.#options.tickHz);
+  }
+
   /** State waits while the second's bytes are spent or more is under way than a round trip carries: nothing stale is ever queued. */
   #maySendState(nowMs: number): boolean {
     // Slots that come early or late could earn a little more within a second.
@@ -448,7 +464,7 @@ export class PeerLink {
     // Whatever goes beside it, voice above all, state never stands still.
     if (nowMs - this.#stateMs >= STATE_PAUSE_MS) return true;
     // The round trip of the empty path: with what a queue adds to it the queue would grow.
-    const roundMs = Math.min(this.rttMs, this.#rate.baseMs);
+    const roundMs = Math.min(this.rttMs, this.#rate.baseMs, MOST_ROUND_MS);
     const windowMs = roundMs + 2000 / this.#options.tickHz;
     const carried = this.#rate.bytesPerSecond * windowMs / 1000;
     const least = (this.#rate.isUnlimited ? 4 : 1) * MAX_DATAGRAM_BYTES;
@@ -479,7 +495,7 @@ export class PeerLink {
 
   #lose(sequence: number): void {
     this.#counters.add("net.lostDatagrams");
-    this.#rate.handleLost(this.#sent.sizeOf(sequence));
+    this.#rate.handleLost();
     this.#ackedSinceLoss = 0;
     this.#sender.handleLost(sequence);
   }

@@ -1,15 +1,25 @@
 // How fast state may go to one peer: below what the path carries, so that nothing waits in front of it. It follows the delay that a queue
 // adds to round trips, and heavy loss; it sends nothing and knows no datagram.
 
-import { MIN_PEER_BYTES_PER_S } from "../protocol/limits.ts";
+import { INITIAL_RTT_MS, MIN_PEER_BYTES_PER_S } from "../protocol/limits.ts";
+import { BaseDelay } from "./base_delay.ts";
 
 /** Rate at which a link begins, bytes a second, where its budget is not lower: nothing is known of its path yet. */
 const FIRST_RATE = 128_000;
 /** A round, in which the rate changes once, has so many slots at least: acknowledgements come by slots. */
 const ROUND_SLOTS = 4;
-/** Time over which the shortest round trip counts as that of the empty path, ms, and the parts in which it is forgotten. */
-const BASE_MS = 60_000;
-const BASE_PARTS = 6;
+/** And so many samples, unless it would take so many times as long. */
+const ROUND_SAMPLES = 3;
+const MOST_ROUNDS = 3;
+/**
+ * On a narrow wire a datagram takes a while by itself, of which so many slots are believed. What is taken for a queue is longer than that by so
+ * much, and a queue is gone where no more is left than so much of it.
+ */
+const OWN_SLOTS = 2;
+const OWN_FACTOR = 1.5;
+const OWN_EMPTY = 0.8;
+/** Longest round, ms, whatever a peer says of its path: who answers late on purpose has no more under way for it. */
+export const MOST_ROUND_MS = 2_000;
 /** Added delay that is taken for a queue: at least so much, ms, and so much of a round trip; at most so much of it, or ms. */
 const LEAST_QUEUE_MS = 40;
 const LEAST_QUEUE_SHARE = 0.2;
@@ -17,6 +27,15 @@ const MOST_QUEUE_SHARE = 0.4;
 const MOST_QUEUE_FLOOR_MS = 100;
 /** Multiple of the spread of round trips that a queue's delay exceeds: radio links delay packets at random. */
 const SPREAD_FACTOR = 1.25;
+/**
+ * Rounds in a row after which added delay is taken for a queue, and how many more at most after delays that went away by themselves: a queue
+ * of ours gets shorter only when less is sent than arrives. What of a delay went away so, beyond this share of a queue, is forgotten by so
+ * much a round.
+ */
+const SURE_ROUNDS = 2;
+const MOST_DOUBT = 3;
+const REFUTED_SHARE = 0.5;
+const LATE_DECAY = 0.99;
 /** Weight of a round in the mean of the spread. */
 const SPREAD_WEIGHT = 1 / 8;
 /** Of what arrived in a round with a queue, the share that the next may send; less while the queue is long. */
@@ -31,13 +50,16 @@ const DRAIN_ROUNDS = 12;
  */
 const PATIENT_ROUNDS = 4;
 const KEPT_SHARE = 0.75;
+/** Or in which it kept so much of what the round before had left. */
+const STAGNANT_SHARE = 0.9;
 const TEST_SHARE = 0.5;
 const GONE_SHARE = 0.5;
 /** Longest test, ms: what goes beside state may leave no room for one. */
 const MOST_TEST_MS = 6_000;
-/** Where all that was due went in half of a round's slots, the round says little of what the path carries; the multiple of it that may go next. */
-const UNUSED_FACTOR = 2;
-/** Rounds that a queue grows in before it is believed where little is sent, by so much; and rounds after which it is the path that is longer. */
+/**
+ * Where all that was due went in half of a round's slots: rounds in a row that added delay grows in, each time by so much, before it is
+ * taken for a queue, and rounds after which it is the path's if it has not grown by so much all in all.
+ */
 const GROWING_ROUNDS = 2;
 const GROWING_SHARE = 1.1;
 const UNUSED_ROUNDS = 8;
@@ -49,6 +71,9 @@ const LOSS_DATAGRAMS = 48;
 const LOSS_FACTOR = 0.8;
 /** Rounds without any acknowledgement, while there are losses, that count as heavy loss. */
 const SILENT_ROUNDS = 2;
+/** Growth stops where the rate is so much above what is answered, and after many rounds of it so much: more would only wait. */
+const ANSWERED_FACTOR = 1.04;
+const LATER_FACTOR = 1.2;
 /** Growth of a rate that was made use of: until the first queue, far below what has arrived before, near it, and after many rounds so. */
 const START_GROWTH = 2;
 const RETURN_GROWTH = 1.15;
@@ -91,11 +116,16 @@ export class RateControl {
   /** Rounds for which the present queue has been draining. */
   #drained = 0;
   #queueMs = 0;
-  /** Of the drain: added delay at its beginning, rate before the first without a calm round between them, what has arrived since, bytes and ms. */
+  /**
+   * Of the drain: added delay and the mean of what arrived at its beginning, rate before the first without a calm round between them, what has
+   * arrived since, bytes and ms, and rounds in a row in which it did not get shorter.
+   */
   #drainQueueMs = 0;
   #drainRate = 0;
+  #drainArrival = 0;
   #drainBytes = 0;
   #drainMs = 0;
+  #stagnant = 0;
   /** Of a test, -1 when there is none: bytes of the queue that would be left if it is ours; then how long to wait for what was sent by then, ms. */
   #testBytes = -1;
   #testWaitMs = 0;
@@ -103,27 +133,36 @@ export class RateControl {
   /** Where little is sent: rounds with added delay, and those in which it grew. */
   #unused = 0;
   #growing = 0;
+  #unusedQueueMs = 0;
   /** Rounds that made use of the rate since the last queue or heavy loss. */
   #calm = 0;
-  #wasLong = false;
+  /** Rounds in a row with added delay, and how often such went away although as much was sent as arrived. */
+  #longRounds = 0;
+  #doubt = 0;
+  /** How much delay went away so, of late, ms. */
+  #lateMs = 0;
+  /** What was sent in the round before, bytes a second. */
+  #lastSent = 0;
   /** Mean of what arrives, bytes a second, and the most it was. */
   #arrival = 0;
   #best = 0;
-  // The shortest round trip of each part of the last seconds.
-  readonly #parts = new Float64Array(BASE_PARTS).fill(Infinity);
-  #part = 0;
-  #partEndsMs: number;
+  /** Mean of what arrives and of what is known to be lost, bytes a second. */
+  #answered = 0;
+  readonly #base: BaseDelay;
   #spreadMs = 0;
   // The present round.
   #roundMs: number;
   #shortestMs = Infinity;
   #longestMs = 0;
+  #samples = 0;
   #sent = 0;
   #acked = 0;
+  #roundAcked = 0;
   #lost = 0;
   /** Slots, and those in which all went that was due. */
   #slots = 0;
   #idleSlots = 0;
+  #isIdle = false;
   /** Datagrams that arrived and that did not, since loss was judged last. */
   #ackedCount = 0;
   #lostCount = 0;
@@ -138,7 +177,7 @@ export class RateControl {
     this.#rate = Math.min(this.#most, FIRST_RATE);
     this.#slotMs = 1000 / tickHz;
     this.#roundMs = nowMs;
-    this.#partEndsMs = nowMs + BASE_MS / BASE_PARTS;
+    this.#base = new BaseDelay(nowMs);
   }
 
   /** Bytes a second that may go now. */
@@ -165,16 +204,16 @@ export class RateControl {
 
   /** Round-trip time of the empty path, ms; infinite before the first sample. */
   get baseMs(): number {
-    let base = this.#shortestMs;
-    for (let i = 0; i < BASE_PARTS; i++) base = Math.min(base, this.#parts[i]!);
-    return base;
+    return Math.min(this.#shortestMs, this.#base.ms);
   }
 
-  /** A round trip took this long, ms. */
+  /** A round trip took this long, ms; what is no time is ignored. */
   handleSample(ms: number): void {
+    if (!(ms >= 0) || ms === Infinity) return;
+    this.#samples += 1;
     this.#shortestMs = Math.min(this.#shortestMs, ms);
     this.#longestMs = Math.max(this.#longestMs, ms);
-    this.#parts[this.#part] = Math.min(this.#parts[this.#part]!, ms);
+    this.#base.add(ms);
   }
 
   /** So many bytes went. */
@@ -184,46 +223,58 @@ export class RateControl {
 
   /** All that was due has gone in this slot: more could have. */
   handleIdle(): void {
+    if (this.#isIdle) return;
+    this.#isIdle = true;
     this.#idleSlots += 1;
   }
 
   /** So many datagrams of so many bytes were acknowledged. */
   handleAcked(bytes: number, datagrams = 1): void {
     this.#acked += bytes;
+    this.#roundAcked += datagrams;
     this.#ackedCount += datagrams;
   }
 
-  /** A datagram of so many bytes was given up as lost. */
-  handleLost(bytes: number): void {
-    this.#lost += bytes;
+  /** A datagram was given up as lost. */
+  handleLost(): void {
+    this.#lost += 1;
     this.#lostCount += 1;
   }
 
   /** A slot has come: ends the round when it is long enough. */
   handleSlot(nowMs: number): void {
     if (this.isJoining && nowMs >= this.#joinEndsMs) this.endJoin();
-    if (nowMs >= this.#partEndsMs) {
-      this.#part = (this.#part + 1) % BASE_PARTS;
-      this.#parts[this.#part] = this.#shortestMs;
-      this.#partEndsMs = nowMs + BASE_MS / BASE_PARTS;
-    }
+    this.#base.advance(nowMs, this.#shortestMs);
     this.#slots += 1;
+    this.#isIdle = false;
     const elapsedMs = nowMs - this.#roundMs;
     const base = this.baseMs;
-    if (base === Infinity) return;
-    const roundMs = Math.max(base, ROUND_SLOTS * this.#slotMs);
+    // Neither a peer that says nothing of its path nor one that says it is endless makes rounds endless.
+    const pathMs = base === Infinity ? INITIAL_RTT_MS : Math.min(base, MOST_ROUND_MS);
+    const roundMs = Math.max(pathMs, ROUND_SLOTS * this.#slotMs);
     if (elapsedMs < roundMs) return;
+    // Where little is sent one late answer would be the whole round.
+    if (this.#samples > 0 && this.#samples < ROUND_SAMPLES && elapsedMs < MOST_ROUNDS * roundMs) {
+      return;
+    }
     if (this.#shortestMs < Infinity) {
       this.#endRound(elapsedMs, base);
-    } else if (this.#lost > 0 && this.#acked === 0) {
+    } else if (this.#acked > 0) {
+      // What arrives and measures nothing tells of losses all the same.
+      if (this.#isLossHeavy()) this.#slowDown();
+    } else if (this.#lost > 0) {
       // Nothing comes back: nothing of what goes arrives, or nobody can tell.
       if (elapsedMs < SILENT_ROUNDS * roundMs) return;
       this.#slowDown();
     }
     this.#roundMs = nowMs;
     this.#shortestMs = Infinity;
-    this.#longestMs = 0;
-    this.#sent = this.#acked = this.#lost = 0;
+    this.#longestMs = this.#samples = 0;
+    this.#sent =
+      this.#acked =
+      this.#roundAcked =
+      this.#lost =
+        0;
     this.#slots = this.#idleSlots = 0;
   }
 
@@ -234,29 +285,61 @@ export class RateControl {
       SLOT_SHARE * this.#slotMs,
       LEAST_QUEUE_SHARE * base,
       SPREAD_FACTOR * this.#spreadMs,
+      this.#lateMs,
     );
-    const limitMs = Math.min(noiseMs, Math.max(MOST_QUEUE_FLOOR_MS, MOST_QUEUE_SHARE * base));
     const arrived = this.#acked * 1000 / elapsedMs;
     this.#arrival += (arrived - this.#arrival) * ARRIVAL_WEIGHT;
+    const answered = this.#roundAcked > 0 ? arrived * (1 + this.#lost / this.#roundAcked) : 0;
+    this.#answered += (answered - this.#answered) * ARRIVAL_WEIGHT;
+    // On a narrow wire a datagram takes a while by itself.
+    const ownMs = this.#acked > 0
+      ? Math.min(OWN_SLOTS * this.#slotMs, this.#acked * 1000 / this.#roundAcked / this.#arrival)
+      : 0;
+    const mostMs = Math.max(MOST_QUEUE_FLOOR_MS, MOST_QUEUE_SHARE * base);
+    const partMs = Math.min(noiseMs, mostMs);
+    const limitMs = Math.max(partMs, OWN_FACTOR * ownMs);
     const sent = this.#sent * 1000 / elapsedMs;
     const isDraining = this.#drained > 0 && this.#drained < DRAIN_ROUNDS;
-    const isLong = queueMs > (isDraining ? EMPTY_SHARE * limitMs : limitMs);
-    // One late round may be a busy machine; a queue stays for the next.
-    const isSudden = isLong && queueMs <= 2 * limitMs && !isDraining && !this.#isStarting &&
-      !this.#wasLong;
-    this.#wasLong = isLong;
-    if (isSudden) return;
+    const isLong =
+      queueMs > (isDraining ? Math.max(EMPTY_SHARE * partMs, OWN_EMPTY * ownMs) : limitMs);
+    // Of a queue of ours so much has gone at most.
+    const goneMs = elapsedMs * Math.max(0, this.#arrival / Math.min(sent, this.#lastSent) - 1);
+    const isRefuted = this.#longRounds > 0 && this.#testBytes < 0 &&
+      this.#queueMs - queueMs > goneMs + REFUTED_SHARE * limitMs;
+    if (isRefuted) {
+      this.#doubt = Math.min(MOST_DOUBT, this.#doubt + 1);
+      this.#lateMs = Math.max(this.#lateMs, Math.min(this.#queueMs, mostMs));
+      if (this.#drained > 0 && !isLong) {
+        this.#set(Math.min(this.#drainRate, this.#drainArrival));
+      }
+    }
+    this.#lastSent = sent;
+    this.#lateMs *= LATE_DECAY;
+    this.#longRounds = isLong ? this.#longRounds + 1 : 0;
+    const isSettled = isDraining || this.#testBytes >= 0;
+    if (isLong && !isSettled) {
+      // Late rounds may be a busy machine, which answers in time in between; a queue stays.
+      const isHuge = queueMs > 2 * limitMs && this.#doubt === 0;
+      if (!isHuge && this.#longRounds < SURE_ROUNDS + this.#doubt) {
+        this.#queueMs = queueMs;
+        return;
+      }
+    }
+    const isIdle = 2 * this.#idleSlots > this.#slots;
     if (this.#testBytes >= 0) this.#test(elapsedMs, base, queueMs, sent, isLong);
-    else if (!isLong) this.#carryOn(sent);
-    else if (!isDraining && 2 * this.#idleSlots > this.#slots) {
-      this.#waitUnused(base, queueMs, arrived);
+    else if (!isLong) this.#carryOn(sent, isRefuted, queueMs, limitMs);
+    else if (!isDraining && isIdle && this.#mayBePath(queueMs)) {
+      if (this.#unused >= UNUSED_ROUNDS) {
+        this.#rebase(base + queueMs, true);
+      }
     } else this.#drain(elapsedMs, queueMs, arrived, queueMs > 2 * limitMs ? DRAIN_FAST : DRAIN);
     this.#best = Math.max(this.#best, this.#arrival);
     this.#queueMs = queueMs;
   }
 
   /** A round without a queue. */
-  #carryOn(sent: number): void {
+  #carryOn(sent: number, isRefuted: boolean, queueMs: number, limitMs: number): void {
+    if (this.#drained > 0 && this.#doubt > 0 && !isRefuted) this.#doubt -= 1;
     this.#drained =
       this.#unused =
       this.#growing =
@@ -264,9 +347,11 @@ export class RateControl {
         0;
     this.#spreadMs += (this.#longestMs - this.#shortestMs - this.#spreadMs) * SPREAD_WEIGHT;
     if (this.#isLossHeavy()) this.#slowDown();
-    else if (sent > USED * this.#rate) {
+    else if (sent > USED * this.#rate && this.#mayGrow) {
       this.#calm += 1;
-      this.#set(this.#rate * this.#growth());
+      // The nearer to what would be a queue, the less.
+      const room = 1 - Math.max(0, queueMs) / limitMs;
+      this.#set(this.#rate * (1 + (this.#growth() - 1) * room));
     }
   }
 
@@ -285,18 +370,16 @@ export class RateControl {
   }
 
   /**
-   * A round with added delay in which little was sent. It can be a queue only if less arrives than was sent, and then it grows; what is
-   * there and does not grow is the path's, or a machine's that is busy.
+   * Whether a round with added delay, in which all went that was due, may say that the path is longer or a machine busy. A queue it can be
+   * only if less arrives than was sent, and then it grows, however slowly; so what was believed once is not believed again untested.
    */
-  #waitUnused(base: number, queueMs: number, arrived: number): void {
+  #mayBePath(queueMs: number): boolean {
     this.#unused += 1;
+    if (this.#unused === 1) this.#unusedQueueMs = queueMs;
     this.#growing = queueMs > GROWING_SHARE * this.#queueMs ? this.#growing + 1 : 0;
-    if (this.#growing > GROWING_ROUNDS) {
-      this.#set(Math.min(this.#rate, UNUSED_FACTOR * arrived));
-      this.#endCalm();
-    } else if (this.#unused >= UNUSED_ROUNDS) {
-      this.#rebase(base + queueMs);
-    }
+    if (this.#growing > GROWING_ROUNDS) return false;
+    if (this.#unused < UNUSED_ROUNDS) return true;
+    return this.#base.mayGuess && queueMs <= GROWING_SHARE * this.#unusedQueueMs;
   }
 
   /** A round with a queue: what arrives is what the path carries; a little less lets the queue go, as long as it does get shorter. */
@@ -306,6 +389,7 @@ export class RateControl {
       this.#drainQueueMs = queueMs;
       this.#drainRate = Math.max(this.#drainRate, this.#rate);
       this.#drainBytes = this.#drainMs = 0;
+      this.#drainArrival = this.#arrival;
     }
     this.#drainBytes += this.#acked;
     this.#drainMs += elapsedMs;
@@ -319,7 +403,9 @@ export class RateControl {
       this.#drainQueueMs = queueMs;
       this.#drained = 1;
     }
-    if (this.#drained < PATIENT_ROUNDS || queueMs < KEPT_SHARE * this.#drainQueueMs) return;
+    this.#stagnant = queueMs > STAGNANT_SHARE * this.#queueMs ? this.#stagnant + 1 : 0;
+    const isKept = queueMs >= KEPT_SHARE * this.#drainQueueMs || this.#stagnant >= PATIENT_ROUNDS;
+    if (this.#drained < PATIENT_ROUNDS || !isKept) return;
     // What the path carried in these rounds is in the queue for so long.
     const carried = this.#drainBytes / this.#drainMs;
     this.#testBytes = carried * queueMs;
@@ -348,7 +434,7 @@ export class RateControl {
     this.#testBytes = -1;
     this.#drained = 0;
     if (isPath) {
-      this.#rebase(base + queueMs);
+      this.#rebase(base + queueMs, false);
       this.#set(this.#drainRate);
     } else {
       this.#set(DRAIN_FAST * carried * 1000);
@@ -356,10 +442,16 @@ export class RateControl {
   }
 
   /** The empty path takes so long now, ms: the times before mean nothing any more. */
-  #rebase(ms: number): void {
-    this.#parts.fill(ms);
+  #rebase(ms: number, isGuess: boolean): void {
+    this.#base.raise(ms, isGuess);
     this.#drained = this.#unused = this.#growing = 0;
-    this.#wasLong = false;
+    this.#longRounds = 0;
+  }
+
+  /** Whether what is sent comes back: where less does, more would only wait. */
+  get #mayGrow(): boolean {
+    return this.#isStarting || this.#rate < RETURN_SHARE * this.#best ||
+      this.#rate < (this.#calm > LATER_ROUNDS ? LATER_FACTOR : ANSWERED_FACTOR) * this.#answered;
   }
 
   #growth(): number {

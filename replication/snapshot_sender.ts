@@ -84,6 +84,7 @@ export class SnapshotSender {
   #crowdedTick = -STEP_TICKS;
   /** Sections written in this tick. */
   #sections = 0;
+  #isCramped = false;
   /** Entities with something to send in this tick, most urgent first. */
   readonly #line = new UrgencyLine();
   /** Entities with nothing to send in this tick, but with something that is not acknowledged. */
@@ -290,6 +291,7 @@ export class SnapshotSender {
     this.#log.begin(sequence, tick);
     this.#planner.cohort = section;
     let used = builder.frameBits;
+    this.#isCramped = false;
     if (steps.hasDue(section)) used = this.#writeInStep(writer, maxBits, section);
     for (let round = 0; round < MAX_SECTION_ROUNDS && !this.#isDone; round++) {
       const before = builder.entryCount;
@@ -305,6 +307,11 @@ export class SnapshotSender {
     if (builder.isEmpty) return false;
     if (section < COHORTS) steps.cohorts.noteSent(section, sequence);
     return true;
+  }
+
+  /** Whether the most urgent found no room in the section written last: the next should be as large as can be. */
+  get isCramped(): boolean {
+    return this.#isCramped;
   }
 
   get #isDone(): boolean {
@@ -456,6 +463,7 @@ export class SnapshotSender {
         if (planned === Planned.AllAdded || !this.#planner.hasMore(at)) continue;
       } else {
         misses += 1;
+        if (i === 0) this.#isCramped = true;
       }
       // What is still due (it did not fit, or more pieces follow) stays in line before those not yet reached.
       line.keep(i, kept);

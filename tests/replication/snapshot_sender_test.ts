@@ -162,6 +162,16 @@ Deno.test("`SnapshotSender` sends an entity's header and values once, and nothin
   assertEquals(stage.link.sender.trackedCount, 1);
 });
 
+Deno.test("`SnapshotSender.isCramped` says so, when the most urgent finds no room, and only then", () => {
+  for (const [maxBits, isCramped] of [[40, true], [8_800, false]] as const) {
+    const stage = new Stage({ maxBits });
+    stage.spawn(5, 0, TRANSFORM, HEALTH);
+    stage.step();
+    assertEquals(stage.words.length > 0, !isCramped);
+    assertEquals(stage.link.sender.isCramped, isCramped);
+  }
+});
+
 Deno.test("`SnapshotSender.isLossy` repeats twice a round trip, and then in each tick, what is not acknowledged, within one section, and nothing else", () => {
   const path = { loss: 0, duplicate: 0, minDelay: 3, maxDelay: 3 };
   const sectionsOf = (isLossy: boolean, maxBits = 8_800, loss = 0) => {
