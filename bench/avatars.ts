@@ -17,7 +17,9 @@ import { createInterestResult } from "../replication/interest.ts";
 import { dequantiseField, quantiseField } from "../replication/quantise.ts";
 import { createValue } from "../replication/value.ts";
 import { World } from "../replication/world.ts";
+import { ClipScene } from "./clip_scene.ts";
 import { fanoutManifest } from "./fanout_manifest.ts";
+import { RIVALS } from "./rivals.ts";
 import { PACKET_BYTES, SnapshotStage } from "./snapshot_stage.ts";
 
 const TICK_HZ = 30;
@@ -181,7 +183,10 @@ function degreesBetween(a: ArrayLike<number>, b: ArrayLike<number>, at: number):
 }
 
 /** Measures and prints. */
-export function runAvatarsBench(options: Options, print: (line: string) => void): Promise<void> {
+export async function runAvatarsBench(
+  options: Options,
+  print: (line: string) => void,
+): Promise<void> {
   const how: AvatarsOptions = {
     n: options.integer("n")!,
     ticks: options.integer("ticks")!,
@@ -201,6 +206,13 @@ export function runAvatarsBench(options: Options, print: (line: string) => void)
   const far = mean(3);
   const warm = runAvatars(clips, 1, how);
   print(`lag 1, everyone with the shipped tables: ${warm.bytes.toFixed(2)} B an avatar`);
+  const rivals: Record<string, number> = {};
+  for (const rival of RIVALS) {
+    const scene = new ClipScene(clips, how.n, new Prng(how.seed));
+    const bytes = await rival.measure(scene, TICK_HZ, how.ticks / TICK_HZ) / TICK_HZ / how.n;
+    rivals[`${rival.key}_bytes`] = round(bytes);
+    print(`${rival.name}: ${bytes.toFixed(1)} B an avatar, reliable and in order`);
+  }
   const average = (runs: readonly AvatarsRun[], of: (run: AvatarsRun) => number) =>
     runs.reduce((sum, run) => sum + of(run), 0) / runs.length;
   const all = [...near, ...far, warm];
@@ -213,8 +225,8 @@ export function runAvatarsBench(options: Options, print: (line: string) => void)
     decode_ns: Math.round(warm.decodeNs),
     max_error_mm: round(Math.max(...all.map((run) => run.maxErrorMm))),
     max_error_deg: round(Math.max(...all.map((run) => run.maxErrorDegrees))),
+    ...rivals,
   }));
-  return Promise.resolve();
 }
 
 function round(value: number): number {

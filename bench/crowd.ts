@@ -285,6 +285,7 @@ export class Crowd {
       }],
       removes: NOTHING,
       despawns: NOTHING,
+      zones: NOTHING,
     });
   }
 

@@ -35,6 +35,15 @@ export interface FanoutFigures extends FanoutRun, BareFigures {
 /** Options of the command line. */
 export const FANOUT_OPTIONS: readonly OptionSpec[] = [
   { name: "n", kind: "text", value: "A,B,C", help: "numbers of clients; 100 if not given" },
+  {
+    name: "decoders",
+    kind: "integer",
+    value: "N",
+    help: "clients that decode what comes; the others acknowledge it only",
+    preset: 16,
+    min: 1,
+    max: 1000,
+  },
   seconds("seconds", "length of each measurement", 20, 1),
   seconds("warmup", "time between the last join and the measurement", 5, 0),
   seconds("search", "length of each step of the search for the largest number; 0: no search", 5, 0),
@@ -59,6 +68,7 @@ export async function runFanout(options: Options, print: (line: string) => void)
   const run = (n: number, length: number, warmupSeconds: number, loss: number) =>
     measureFanout({
       n,
+      decoders: Math.min(n, options.integer("decoders")),
       seconds: length,
       warmupSeconds,
       seed: options.integer("seed"),

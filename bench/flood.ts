@@ -166,6 +166,7 @@ export async function measureFlood(options: FloodOptions): Promise<FloodFigures>
       endpoint: listen,
       pin,
       n: CLIENTS,
+      decoders: CLIENTS,
       seed: options.seed,
       manifest: clientManifest,
     });

@@ -31,6 +31,7 @@ const QUIET_MS = 3_000;
 export interface JoinOptions {
   readonly entities: number;
   readonly joins: number;
+  readonly decoders: number;
   readonly present: number;
   readonly runs: number;
   readonly log: (line: string) => void;
@@ -53,6 +54,7 @@ export interface JoinFigures {
 export const JOIN_OPTIONS: readonly OptionSpec[] = [
   count("entities", "entities of the world", 5_000, 20, 100_000),
   count("joins", "clients that join at once", 100, 1, 500),
+  count("decoders", "clients of those who join that decode what comes", 20, 1, 500),
   count("present", "clients that are there", 10, 1, 100),
   count("runs", "runs, of which the median counts", 5, 1, 99),
 ];
@@ -66,6 +68,7 @@ export async function runJoin(options: Options, print: (line: string) => void): 
   const figures = await measureJoin({
     entities: options.integer("entities"),
     joins: options.integer("joins"),
+    decoders: Math.min(options.integer("decoders"), options.integer("joins")),
     present: options.integer("present"),
     runs: options.integer("runs"),
     log: print,
@@ -84,7 +87,7 @@ interface Run {
 
 /** Starts everything, measures, ends everything. */
 export async function measureJoin(options: JoinOptions): Promise<JoinFigures> {
-  const { entities, joins, present, log } = options;
+  const { entities, joins, decoders, present, log } = options;
   const moving = Math.round(entities * MOVING_SHARE);
   const peers = joins + present;
   const folder = await Deno.makeTempDir({ prefix: "syn" });
@@ -98,24 +101,26 @@ export async function measureJoin(options: JoinOptions): Promise<JoinFigures> {
     const { pin, listen } = await within(START_MS, "the driver does not listen", engine.joined);
     await delay(SETTLE_MS);
     const digest = await engine.digest();
-    const order = (clients: number, stays: boolean): JoinOrder => ({
+    const order = (clients: number, decoders: number, stays: boolean): JoinOrder => ({
       endpoint: listen,
       pin,
       entities,
       moving,
       peers,
       clients,
+      decoders,
       stays,
       patienceMs: PATIENCE_MS,
     });
-    const others = new Load(order(present, true));
+    const others = new Load(order(present, present, true));
     loads.push(others);
-    for (let left = joins; left > 0; left -= CLIENTS_PER_PROCESS) {
-      loads.push(new Load(order(Math.min(left, CLIENTS_PER_PROCESS), false)));
+    const parts = Math.ceil(joins / CLIENTS_PER_PROCESS);
+    for (let i = 0; i < parts; i++) {
+      loads.push(new Load(order(shareOf(joins, i, parts), shareOf(decoders, i, parts), false)));
     }
     const newcomers = loads.slice(1);
     log(
-      `join: ${joins} clients in ${newcomers.length} process(es) beside ${present}, ${entities} entities, ` +
+      `join: ${joins} clients in ${newcomers.length} process(es), ${decoders} of them decode, beside ${present}; ${entities} entities, ` +
         `${moving} of them moving at ${JOIN_HZ} Hz; server driver ${driver.process.pid}`,
     );
     await others.join();
@@ -198,6 +203,11 @@ function figuresOf(
     exact_share: rounded(exact / records.length, 4),
     driver_cpu: rounded(median(({ cpu }) => cpu), 3),
   };
+}
+
+/** The `i`-th of `parts` nearly equal parts of `all`. */
+function shareOf(all: number, i: number, parts: number): number {
+  return Math.floor((i + 1) * all / parts) - Math.floor(i * all / parts);
 }
 
 function delay(ms: number): Promise<void> {

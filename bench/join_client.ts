@@ -10,6 +10,8 @@ import { WireClient } from "./wire_client.ts";
 
 /** A moving entity may be so old, ms, when the world counts as exact. */
 const FRESH_MS = 100;
+/** How long one stays that acknowledges only, ms: as long as a join's budget lasts at most. */
+const STAY_MS = 2_000;
 
 /** How one join went; times on `wallMs`, null for what has not come. */
 export interface JoinRecord {
@@ -31,10 +33,12 @@ export interface JoinClientOptions {
   readonly entities: number;
   readonly moving: number;
   readonly sha256: (bytes: Uint8Array) => Uint8Array;
+  /** It decodes nothing, and is done when it has stayed for a while. */
+  readonly acknowledgesOnly: boolean;
   /** A value of a moving entity came, so old. */
   readonly onUpdate: (ageMs: number) => void;
-  /** The world is exact, and its digest known. */
-  readonly onExact: () => void;
+  /** The world is exact, and its digest known; or it has stayed long enough. */
+  readonly onDone: () => void;
   /** The connection failed or ended. */
   readonly onLost: (reason: string) => void;
   /** It has something to do at once. */
@@ -55,16 +59,21 @@ export class JoinClient {
 
   constructor(options: JoinClientOptions) {
     this.#options = options;
-    const { grants, endpoint, pin, sha256, onLost, wake } = options;
+    const { grants, endpoint, pin, sha256, acknowledgesOnly, onLost, wake } = options;
     this.#flights = new Float64Array(grants.maxEntities + 1).fill(NaN);
     this.#wire = new WireClient({
       grants,
       endpoint,
       pin,
       sha256,
+      acknowledgesOnly,
       events: {
-        joined: () => this.record.joinedMs = wallMs(),
+        joined: () => {
+          this.record.joinedMs = wallMs();
+          if (acknowledgesOnly) setTimeout(options.onDone, STAY_MS);
+        },
         decoded: (snapshot) => {
+          if (acknowledgesOnly) return;
           this.#look(snapshot);
           this.#judge();
         },
@@ -129,6 +138,6 @@ export class JoinClient {
     this.record.exactMs = exactMs;
     const receiver = this.#wire.receiver!;
     this.record.digest = digestOf(Array.from(this.#resting, (id) => receiver.hash(id)));
-    this.#options.onExact();
+    this.#options.onDone();
   }
 }

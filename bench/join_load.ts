@@ -21,6 +21,8 @@ export interface JoinOrder {
   readonly peers: number;
   /** Clients of this process. */
   readonly clients: number;
+  /** The first so many of them decode what comes; the others acknowledge it only, and leave after a while. */
+  readonly decoders: number;
   /** They stay when they have a whole world, and do not leave at once. */
   readonly stays: boolean;
   /** Longest wait for a whole world, ms. */
@@ -29,7 +31,7 @@ export interface JoinOrder {
 
 /** What a load process says. */
 export type JoinReport =
-  /** After `join`: everyone has a whole world, or patience ended. */
+  /** After `join`: everyone has a whole world, or patience ended. How it went for those who decode. */
   | { readonly kind: "joined"; readonly records: readonly JoinRecord[] }
   /** After `begin` and `leave`. */
   | { readonly kind: "done" }
@@ -61,7 +63,7 @@ async function main(order: JoinOrder): Promise<void> {
     isLeaving = false;
     const whole = Promise.withResolvers<void>();
     let left = order.clients;
-    clients = Array.from({ length: order.clients }, () => {
+    clients = Array.from({ length: order.clients }, (_, i) => {
       const client: JoinClient = new JoinClient({
         grants,
         endpoint,
@@ -69,8 +71,9 @@ async function main(order: JoinOrder): Promise<void> {
         entities,
         moving,
         sha256,
+        acknowledgesOnly: i >= order.decoders,
         onUpdate: (ageMs) => ages.add(ageMs),
-        onExact: () => {
+        onDone: () => {
           left -= 1;
           // What it would go on reading takes the time of those who are not as far.
           if (!order.stays) leave(client);
@@ -88,7 +91,10 @@ async function main(order: JoinOrder): Promise<void> {
     for (const client of clients) client.start();
     await whole.promise;
     clearTimeout(timer);
-    report({ kind: "joined", records: clients.map(({ record }) => record) });
+    report({
+      kind: "joined",
+      records: clients.slice(0, order.decoders).map(({ record }) => record),
+    });
   };
 
   for await (const word of textLines(Deno.stdin.readable)) {

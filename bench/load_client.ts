@@ -28,6 +28,8 @@ export interface LoadClientOptions {
   /** Share of datagrams lost in either direction, and what draws them. */
   readonly loss: number;
   readonly prng: Prng;
+  /** It decodes nothing, and sees nobody. */
+  readonly acknowledgesOnly: boolean;
   /** Where poses and updates are counted. */
   readonly count: LoadCount;
   /** The client has something to do at once. */
@@ -52,7 +54,7 @@ export class LoadClient {
 
   /** A client that has not started. */
   constructor(options: LoadClientOptions) {
-    const { grants, endpoint, pin, sha256, loss, prng, wake, lost } = options;
+    const { grants, endpoint, pin, sha256, loss, prng, acknowledgesOnly, wake, lost } = options;
     this.#options = options;
     this.#value = createValue(grants.components[AVATAR]!);
     this.#seen = new Uint8Array(grants.maxEntities + 1);
@@ -61,6 +63,7 @@ export class LoadClient {
       endpoint,
       pin,
       sha256,
+      acknowledgesOnly,
       ...(loss > 0 ? { loss: { share: loss, prng } } : {}),
       events: {
         joined: (message, nowMs) => {

@@ -24,6 +24,8 @@ export interface LoadOrder {
   /** This process is the `part`-th of `parts` and hosts every client whose number leaves that rest. */
   readonly part: number;
   readonly parts: number;
+  /** The first so many of all clients decode what comes; the others acknowledge it only. */
+  readonly decoders: number;
   /** Seed of places, clips, starting frames and losses. */
   readonly seed: number;
   /** Share of datagrams that each client loses, of either direction. */
@@ -34,7 +36,7 @@ export interface LoadOrder {
 
 /** What a load process says. */
 export type LoadReport =
-  /** All its clients see all avatars. */
+  /** All its clients that decode see all avatars. */
   | { readonly kind: "ready" }
   /** What was received between `begin` and `end`. */
   | {
@@ -43,7 +45,7 @@ export type LoadReport =
     readonly updates: number;
     /** Poses handed over to the clients' links. */
     readonly poses: number;
-    /** Bytes and number of datagrams received by the clients. */
+    /** Bytes and number of datagrams received by the clients that decode. */
     readonly bytesIn: number;
     readonly datagramsIn: number;
     /** Values with a reference, and how much older than their datagrams those were, ticks. */
@@ -81,6 +83,7 @@ async function main(order: LoadOrder): Promise<void> {
   const clips = readClips();
   const places = drawPlaces(order.n, prng);
   const clients: LoadClient[] = [];
+  const decoding: LoadClient[] = [];
   for (let i = 0; i < order.n; i++) {
     // Every process draws for all clients, so that what a client does is no matter of the number of processes.
     const own = prng.fork();
@@ -97,22 +100,24 @@ async function main(order: LoadOrder): Promise<void> {
       sha256,
       loss: order.loss,
       prng: own,
+      acknowledgesOnly: i >= order.decoders,
       count,
       wake: () => timer.wake(client),
       lost,
     });
     clients.push(client);
+    if (i < order.decoders) decoding.push(client);
     timer.add(client);
     setTimeout(() => client.start(), i * JOIN_GAP_MS);
   }
 
   const ready = setInterval(() => {
-    if (!clients.every((client) => client.visible >= order.n - 1)) return;
+    if (!decoding.every((client) => client.visible >= order.n - 1)) return;
     clearInterval(ready);
     report({ kind: "ready" });
   }, 50);
 
-  const sum = (name: string) => clients.reduce((total, client) => total + client.counter(name), 0);
+  const sum = (name: string) => decoding.reduce((total, client) => total + client.counter(name), 0);
   let [bytesIn, datagramsIn] = [0, 0];
   for await (const word of textLines(Deno.stdin.readable)) {
     if (word === "begin") {

@@ -120,6 +120,7 @@ export class SimNode<C extends DriverCore> {
       }],
       removes: NOTHING,
       despawns: NOTHING,
+      zones: NOTHING,
     });
     return id;
   }

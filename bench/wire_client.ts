@@ -1,6 +1,7 @@
 // One client of a load: session, link, sender and receiver of a real client on a real connection, without an engine. It decodes all that comes
 // and keeps its slots as a driver does, but hands nothing on: an engine's copy of the world costs the server nothing, and many clients
-// share a machine with it. What it writes and looks for is its owner's business; when it is called, that of `load_timer.ts`.
+// share a machine with it. One that only acknowledges does all that but decode the state. What it writes and looks for is its owner's
+// business; when it is called, that of `load_timer.ts`.
 
 import { openClientLink } from "../driver/client_link.ts";
 import { ClientSession } from "../driver/client_session.ts";
@@ -42,6 +43,8 @@ export interface WireClientOptions {
   readonly sha256: (bytes: Uint8Array) => Uint8Array;
   /** Share of datagrams lost in either direction, and what draws them; none if not given. */
   readonly loss?: { readonly share: number; readonly prng: Prng };
+  /** It takes all state as decoded, and looks at none of it: the server cannot tell. */
+  readonly acknowledgesOnly?: boolean;
   readonly events: WireEvents;
 }
 
@@ -70,7 +73,13 @@ export class WireClient {
       sha256,
       verifyEd25519,
       wake: () => events.wake(),
-    }, { readValue: () => 0, valueTime: () => 0, ownerOf: () => 0, epochOf: () => 0 });
+    }, {
+      readValue: () => 0,
+      valueTime: () => 0,
+      ownerOf: () => 0,
+      epochOf: () => 0,
+      zoneOf: () => 0,
+    });
     this.#slots = new SendSlots(grants.tickHz);
     this.world = new World(grants);
     this.#session = new ClientSession(this.#state, {
@@ -82,6 +91,7 @@ export class WireClient {
         this.#slots.reset();
         this.world = new World(grants);
         state.joined = openClientLink(state, this.world, message, { connection, control, joinMs });
+        if (options.acknowledgesOnly === true) decodeNothing(state.joined.receiver);
         this.#wasIn = true;
         events.joined(message, nowMs);
         return true;
@@ -225,4 +235,14 @@ export class WireClient {
     }
     this.#options.events.wake();
   }
+}
+
+/** From now on every section of state counts as received in order, unread. */
+function decodeNothing(receiver: SnapshotReceiver): void {
+  const nothing: DecodedSnapshot = { count: 0, entries: [], tick: 0, pieces: [], vectors: 0 };
+  receiver.decode = (_reader, tick) => {
+    nothing.tick = tick;
+    return nothing;
+  };
+  receiver.commit = () => {};
 }
