@@ -79,6 +79,7 @@ export class ClientCore implements DriverCore {
         const owner = this.#view.ownerOf(id);
         return owner === state.peer ? SERVER_PEER : owner;
       },
+      zoneOf: () => 0,
       epochOf: (id) => this.#own.isOwn(id) ? this.#own.world.epoch(id) : this.#view.epochOf(id),
     }, options.log);
     this.#state = state;

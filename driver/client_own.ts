@@ -128,6 +128,11 @@ export class ClientOwn {
     this.#returning.clear();
     const named: number[] = [];
     const composition = compositionOf(batch, this.#reader);
+    // Who is where is the server's to say, and nobody on this side knows.
+    for (let i = 0; i + 1 < batch.zones.length; i += 2) {
+      const id = state.handles.idOf(batch.zones[i]!);
+      state.deny(Rule.Role, "zone", batch.zones[i + 1]!, 0, id, state.peer);
+    }
     // First what makes room: an engine may replace what it has as many of as it may.
     for (const handle of batch.despawns) this.#despawn(handle);
     for (const handle of batch.spawns) {

@@ -22,7 +22,7 @@ import { EngineOutbox, type StateSource } from "./engine_outbox.ts";
 import { HandleTable } from "./handle_table.ts";
 import { DEFAULT_LOG, type LogOptions, LogRing } from "./log_ring.ts";
 import type { PeerLink } from "./peer_link.ts";
-import type { DenialSubject } from "./server_state.ts";
+import type { DenialSubject } from "../protocol/denial_subjects.ts";
 
 /** Everything that lives as long as one joined connection. */
 export interface Joined {

@@ -28,6 +28,8 @@ export interface StateSource {
   ownerOf(id: EntityId): number;
   /** Present ownership epoch of an entity. */
   epochOf(id: EntityId): number;
+  /** Present zone of an entity, 0 for none; a client knows of none. */
+  zoneOf(id: EntityId): number;
 }
 
 /** Handle, mask and time of one row. */
@@ -37,6 +39,7 @@ interface PendingEntity {
   spawn: boolean;
   despawn: boolean;
   owner: boolean;
+  zone: boolean;
   /** Component indices with a new value. */
   readonly values: Set<number>;
   readonly removes: Set<number>;
@@ -101,6 +104,7 @@ export class EngineOutbox {
     entity.removes.clear();
     entity.hides.clear();
     entity.owner = false;
+    entity.zone = false;
     entity.despawn = true;
     this.#nulled.delete(id);
   }
@@ -131,6 +135,11 @@ export class EngineOutbox {
   /** Owner or epoch of an entity changed. */
   markOwner(id: EntityId): void {
     this.#entity(id).owner = true;
+  }
+
+  /** The engine has to hear in which zone an entity is. A spawn says so by itself. */
+  markZone(id: EntityId): void {
+    this.#entity(id).zone = true;
   }
 
   /** Forgets all state that waits: a fresh resync follows. */
@@ -219,6 +228,7 @@ export class EngineOutbox {
         spawn: false,
         despawn: false,
         owner: false,
+        zone: false,
         values: new Set(),
         removes: new Set(),
         hides: new Set(),
@@ -238,6 +248,7 @@ export class EngineOutbox {
     const hides: number[] = [];
     const despawns: Handle[] = [];
     const owners: number[] = [];
+    const zones: number[] = [];
     const byComponent: EntityId[][] = this.#grants.components.map(() => []);
     // Handles of all spawns first, so that references between entities of one batch find theirs.
     for (const [id, entity] of taken) {
@@ -260,6 +271,8 @@ export class EngineOutbox {
       for (const component of entity.hides) {
         hides.push(handle, this.#grants.components[component]!.id);
       }
+      const zone = this.#source.zoneOf(id);
+      if (entity.zone || (entity.spawn && zone !== 0)) zones.push(handle, zone);
       if (entity.owner && !entity.spawn) {
         owners.push(handle, this.#source.ownerOf(id), this.#source.epochOf(id));
       }
@@ -282,6 +295,7 @@ export class EngineOutbox {
       hides: Uint32Array.from(hides),
       despawns: Uint32Array.from(despawns),
       owners: Uint32Array.from(owners),
+      zones: Uint32Array.from(zones),
     };
   }
 

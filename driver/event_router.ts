@@ -1,8 +1,8 @@
 // Events between engines: from an engine's row to bytes on the control stream, and back once the state they speak of has arrived. Every
 // event is judged by the gate on its way out and on its way in. It keeps no peers; the cores say who receives.
 
-import type { ToDriver, ToEngine } from "../protocol/engine_messages.ts";
-import type { EntityId } from "../protocol/entity_id.ts";
+import type { Handle, ToDriver, ToEngine } from "../protocol/engine_messages.ts";
+import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
 import { Fault } from "../protocol/faults.ts";
 import { MAX_EVENT_BYTES } from "../protocol/limits.ts";
 import { Reader } from "../protocol/reader.ts";
@@ -20,6 +20,8 @@ import type { HandleTable } from "./handle_table.ts";
 export interface OutgoingEvent {
   readonly grant: EventGrant;
   readonly value: ComponentValue;
+  /** What it names that is not known, or not any more. */
+  readonly unknown: readonly Handle[];
 }
 
 /** An event that waits for its state. */
@@ -58,9 +60,14 @@ export class EventCodec {
     const value = createValue(grant);
     const reader = new RowReader(grant, message.row, 1);
     // An entity that has just gone is named as none, as in state.
-    const result = reader.next(allFields(grant), value, this.#handles.idOf);
+    const unknown: Handle[] = [];
+    const result = reader.next(allFields(grant), value, (handle) => {
+      const id = this.#handles.idOf(handle);
+      if (id === NO_ENTITY && handle !== 0) unknown.push(handle);
+      return id;
+    });
     if (result.status !== "row") return Rule.Format;
-    return result.badFields === 0 ? { grant, value } : Rule.Range;
+    return result.badFields === 0 ? { grant, value, unknown } : Rule.Range;
   }
 
   /** Bytes of a value for one receiver; references to entities that `isVisible` denies are sent as null. */

@@ -94,7 +94,7 @@ const VERSION_BYTES = 28;
 /** Bytes of one row of a store: ends, count, two places. */
 const ROW_BYTES = 17;
 /** Bytes of one entity in the table of a world, its component words apart. */
-const ENTITY_BYTES = 40;
+const ENTITY_BYTES = 41;
 /** Bytes of one entity in the interest grid and a list of candidates, doubling included. */
 const INTEREST_BYTES = 128;
 /** Bytes of one entity's component that peers write: who did last, and which fields. */
@@ -189,6 +189,8 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
 
   buffer = doubled(maxEntities) * (INTEREST_BYTES + 16 + ID_BYTES);
   heap = (2 * maxEntities) * (4 * MAP_ENTRY_BYTES) + maxEntities * (4 * OBJECT_BYTES + 3 * 256);
+  // Where what has just ended was: as much of this second as of the one before.
+  if (grants.zones.length > 0) heap += 2 * maxEntities * MAP_ENTRY_BYTES;
   part("world: ids, handles, interest, what waits for the engine", ["maxEntities"], heap, buffer);
 
   // What links code alike in one tick.

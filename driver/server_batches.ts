@@ -1,4 +1,4 @@
-// The door for what a server's own engine does to the world: spawns, values, removals, despawns, transfers. The engine decides; the driver
+// The door for what a server's own engine does to the world: spawns, values, removals, despawns, transfers, zones. The engine decides; the driver
 // checks its own grants once more, and an override of an owner's component voids what that owner sent before it knew.
 
 import { SERVER_PEER, type ToDriver } from "../protocol/engine_messages.ts";
@@ -49,6 +49,7 @@ export class ServerBatches {
     this.#spawned.clear();
     for (const handle of batch.despawns) this.#despawn(handle);
     this.#spawn(batch, tick, nowMs);
+    this.#putInZones(batch.zones, tick, nowMs);
     const sink = this.#sink(tick, time, nowMs);
     for (const rows of batch.components) this.#reader.readRows(rows, sink);
     for (let i = 0; i + 1 < batch.removes.length; i += 2) {
@@ -112,10 +113,17 @@ export class ServerBatches {
     const state = this.#state;
     const { world, handles } = state;
     const named: number[] = [];
+    const zones = zonesOf(batch.zones);
     for (let i = 0; i < batch.spawns.length; i++) {
       const handle = batch.spawns[i]!;
       let id = handles.idOf(handle);
       if (id !== NO_ENTITY && world.isAlive(id)) continue;
+      if (!state.zones.has(zones.get(handle) ?? 0)) {
+        // What shall be hidden where nothing can be is not shown to everyone.
+        state.push({ kind: "spawnRefused", handle, rule: Rule.Undeclared });
+        this.#despawn(handle);
+        continue;
+      }
       if (id === NO_ENTITY) {
         const given = state.ids.allocate();
         if (given === undefined) {
@@ -134,6 +142,23 @@ export class ServerBatches {
       named.push(handle, id);
     }
     if (named.length > 0) state.push({ kind: "named", pairs: Uint32Array.from(named) });
+  }
+
+  /** Moves entities between zones: `[handle, zone]` pairs. Whoever is put where nothing can be stays where it is. */
+  #putInZones(pairs: Uint32Array, tick: number, nowMs: number): void {
+    const state = this.#state;
+    for (let i = 0; i + 1 < pairs.length; i += 2) {
+      const [handle, zone] = [pairs[i]!, pairs[i + 1]!];
+      const id = state.handles.idOf(handle);
+      const isAlive = state.world.isAlive(id);
+      if (isAlive && state.zones.has(zone)) {
+        state.world.setZone(id, zone, tick);
+        continue;
+      }
+      const rule = state.zones.has(zone) ? Rule.EntityUnknown : Rule.Undeclared;
+      state.denyHandle(rule, zone, 0, handle, nowMs, "zone");
+      if (isAlive) state.outbox.markZone(id);
+    }
   }
 
   #sink(tick: number, time: TimelineTime, nowMs: number): BatchSink {
@@ -200,6 +225,7 @@ export class ServerBatches {
     const state = this.#state;
     const id = state.handles.idOf(handle);
     if (state.world.isAlive(id)) {
+      state.zones.noteEnded(handle, id);
       state.despawn(id);
       state.outbox.forget(id);
     } else if (id !== NO_ENTITY && state.ids.isTaken(id) && !state.ids.isResting(id)) {
@@ -208,6 +234,13 @@ export class ServerBatches {
     }
     state.handles.unbindHandle(handle);
   }
+}
+
+/** The zone that a batch names for each handle; the last one counts. */
+function zonesOf(pairs: Uint32Array): Map<Handle, number> {
+  const zones = new Map<Handle, number>();
+  for (let i = 0; i + 1 < pairs.length; i += 2) zones.set(pairs[i]!, pairs[i + 1]!);
+  return zones;
 }
 
 /** Notes an entity that was taken from a peer; of more than it may own at once the oldest are forgotten. */

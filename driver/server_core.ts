@@ -11,7 +11,7 @@ import {
   type ToDriver,
   type ToEngine,
 } from "../protocol/engine_messages.ts";
-import { NO_ENTITY } from "../protocol/entity_id.ts";
+import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
 import { Fault, faultName } from "../protocol/faults.ts";
 import { ENGINE_LINK_VERSION, SPARE_STREAMS, WORK_STREAM } from "../protocol/limits.ts";
 import { LogCode } from "../protocol/log_codes.ts";
@@ -167,6 +167,11 @@ export class ServerCore implements DriverCore {
   /** The world, for tests that compare state. */
   get world(): World {
     return this.#state.world;
+  }
+
+  /** Whether a peer is shown an entity, by the last tick, for tests that compare views. */
+  isShown(peer: number, id: EntityId): boolean {
+    return this.#state.peers.get(peer)?.sender.isVisible(id) === true;
   }
 
   /** How much it holds that comes and goes with peers and entities, for tests that look for leaks. */

@@ -7,7 +7,7 @@ import { NO_ENTITY } from "../protocol/entity_id.ts";
 import { Fault } from "../protocol/faults.ts";
 import { MAX_EVENT_STATE_TICKS, MAX_RELAYS_PER_TICK } from "../protocol/limits.ts";
 import { SUBTICKS, tickOf, type TimelineTime } from "../protocol/timeline_units.ts";
-import { SERVER_ROLE } from "../permissions/grants.ts";
+import { type EventGrant, SERVER_ROLE } from "../permissions/grants.ts";
 import { RateLimiter } from "../permissions/rate_limiter.ts";
 import { Rule } from "../permissions/rule.ts";
 import type { ComponentValue } from "../replication/value.ts";
@@ -22,6 +22,8 @@ interface Relay {
   readonly from: number;
   readonly to: number;
   readonly time: TimelineTime;
+  /** Zones of its sender and of what has just ended, 0 for none. */
+  readonly zones: readonly number[];
 }
 
 /**
@@ -61,7 +63,8 @@ export class ServerEvents {
     if (!this.#limits[grant.index]!.take(0, nowMs)) return deny(Rule.Rate, grant.id);
     // The state of the event's own batch goes with the next tick.
     const time = (state.lastTick + 1) * SUBTICKS;
-    this.#queue({ index: grant.index, value, from: SERVER_PEER, to: message.to, time });
+    const zones = event.unknown.map((handle) => state.zones.ofEnded(handle));
+    this.#queue({ index: grant.index, value, from: SERVER_PEER, to: message.to, time, zones });
   }
 
   /** An event of a peer. */
@@ -135,7 +138,8 @@ export class ServerEvents {
         );
       }
       const { grant, value } = event;
-      this.#queue({ index: grant.index, value, from: peer.peer, to: ALL_PEERS, time });
+      const zones = [state.zones.of(peer)];
+      this.#queue({ index: grant.index, value, from: peer.peer, to: ALL_PEERS, time, zones });
     }
     const dropped = peer.events.droppedLate - droppedBefore;
     if (dropped > 0) state.counters.add("event.droppedLate", dropped);
@@ -147,12 +151,27 @@ export class ServerEvents {
     this.#relays.length = 0;
   }
 
+  /** Whether an event happened, by where its sender stood and by the entities that it names, in a zone that hides it from a peer. */
+  #isHidden(
+    grant: EventGrant,
+    value: ComponentValue,
+    said: readonly number[],
+    peer: ServerPeer,
+  ): boolean {
+    const { zones } = this.#state;
+    for (const zone of said) if (zones.hides(zone, peer)) return true;
+    for (const { kind, laneOffset } of grant.fields) {
+      if (kind === "entity" && zones.hidesEntity(value.lanes[laneOffset]! >>> 0, peer)) return true;
+    }
+    return false;
+  }
+
   #queue(relay: Relay): void {
     if (this.#relays.length >= MAX_RELAYS_PER_TICK) this.#state.counters.add("event.dropped");
     else this.#relays.push(relay);
   }
 
-  #relay({ index, value, from, to, time }: Relay, nowMs: number): void {
+  #relay({ index, value, from, to, time, zones }: Relay, nowMs: number): void {
     const state = this.#state;
     const grant = state.grants.events[index]!;
     if (from !== SERVER_PEER && !state.hasPlace(from)) {
@@ -169,6 +188,8 @@ export class ServerEvents {
         direction: "out",
       });
       if (!decision.allowed) continue;
+      // Whom the engine names is to hear of it; others only hear what is said and done where they see.
+      if (to === ALL_PEERS && this.#isHidden(grant, value, zones, peer)) continue;
       // An entity that has not come yet is nobody's secret; the receiver waits for it, too, and finds for itself that it is late.
       const mayName = (id: number) => !state.world.isAlive(id) || peer.sender.isVisible(id);
       const payload = this.#codec.encode(grant, value, mayName);

@@ -80,7 +80,7 @@ export class ServerPeer implements ChannelPeer {
   readonly strayLimit = new RateLimiter({ rateHz: MAX_STRAY_REFUSALS_PER_S, maxKeys: 1 });
   role: number;
   grantEpoch: number;
-  /** The entity whose position is this peer's point of view, 0 while it has none. */
+  /** The entity whose position is this peer's point of view and in whose zone it stands, 0 while it has none. */
   viewpoint: EntityId = 0;
   /** Something came from it after it was let in, so it holds the resume secret that it was given with that. */
   hasSecret = false;

@@ -7,7 +7,7 @@ import {
   SERVER_PEER,
   type ToEngine,
 } from "../protocol/engine_messages.ts";
-import { DENIAL_SUBJECTS } from "../protocol/denial_subjects.ts";
+import { DENIAL_SUBJECTS, type DenialSubject } from "../protocol/denial_subjects.ts";
 import { type EntityId, NO_ENTITY } from "../protocol/entity_id.ts";
 import { Fault } from "../protocol/faults.ts";
 import { LogCode } from "../protocol/log_codes.ts";
@@ -33,11 +33,9 @@ import { DEFAULT_LOG, type LogOptions, LogRing } from "./log_ring.ts";
 import { PeerIds } from "./peer_ids.ts";
 import { clampSampleTime } from "./sample_time.ts";
 import type { ServerPeer } from "./server_peer.ts";
+import { ServerZones } from "./server_zones.ts";
 import { Violations } from "./violations.ts";
 import { WriterTable } from "./writer_table.ts";
-
-/** What a denial is about. */
-export type DenialSubject = "component" | "event" | "channel" | "voice" | "spawn" | "despawn";
 
 /** A peer that was lost and may come back. */
 export interface LostPeer {
@@ -56,6 +54,8 @@ export class ServerState {
   readonly environment: CoreEnvironment;
   readonly gate: Gate;
   readonly world: World;
+  /** Where peers stand, and what is hidden from there. */
+  readonly zones: ServerZones;
   readonly writers: WriterTable;
   readonly clock: TimelineClock;
   readonly counters = new Counters();
@@ -89,6 +89,7 @@ export class ServerState {
     this.log = new LogRing(log);
     this.gate = new Gate(grants);
     this.world = new World(grants);
+    this.zones = new ServerZones(grants, this.world);
     this.writers = new WriterTable(grants);
     this.clock = new TimelineClock(grants.tickHz);
     this.outbox = new EngineOutbox(grants, this.handles, {
@@ -97,6 +98,7 @@ export class ServerState {
       valueTime: (id, c) => this.world.versionTime(id, c),
       ownerOf: (id) => this.world.isAlive(id) ? this.world.owner(id) : 0,
       epochOf: (id) => this.world.isAlive(id) ? this.world.epoch(id) : 0,
+      zoneOf: (id) => this.world.isAlive(id) ? this.world.zone(id) : 0,
     }, this.counters);
     this.roster = new Roster(grants.maxPeers);
     this.resume = new ResumeTable(
@@ -149,18 +151,28 @@ export class ServerState {
     if (peer?.viewpoint === id) this.chooseViewpoint(peer);
   }
 
-  /** Makes sure that a peer with any entity that has a position sees from one: the first, until it is gone. */
+  /**
+   * Makes sure that a peer with any entity that has a position sees from one: the first, until it is gone. Who has none stands at any other
+   * of its entities, which says in which zone it is.
+   */
   chooseViewpoint(peer: ServerPeer): void {
     if (this.#hasPosition(peer.viewpoint, peer.peer)) return;
+    const before = peer.viewpoint;
     peer.viewpoint = NO_ENTITY;
+    let other = this.#isOwned(before, peer.peer) ? before : NO_ENTITY;
     this.world.forEachOwned(peer.peer, (id) => {
+      if (other === NO_ENTITY) other = id;
       if (peer.viewpoint === NO_ENTITY && this.#hasPosition(id, peer.peer)) peer.viewpoint = id;
     });
+    if (peer.viewpoint === NO_ENTITY) peer.viewpoint = other;
   }
 
   #hasPosition(id: EntityId, owner: number): boolean {
-    return id !== NO_ENTITY && this.world.isAlive(id) && this.world.owner(id) === owner &&
-      this.world.position(id, this.#position);
+    return this.#isOwned(id, owner) && this.world.position(id, this.#position);
+  }
+
+  #isOwned(id: EntityId, owner: number): boolean {
+    return id !== NO_ENTITY && this.world.isAlive(id) && this.world.owner(id) === owner;
   }
 
   /** Counts a refusal, tells the engine, and the peer that tried; without one it was the own engine. */
@@ -209,9 +221,16 @@ export class ServerState {
     return !isLate || peer.sender.isHeaderPending(entity);
   }
 
-  /** Counts a refusal of what the own engine did to a component, by the handle it used. */
-  denyHandle(rule: Rule, componentId: number, fields: number, handle: Handle, nowMs: number): void {
-    this.#record(rule, SERVER_PEER, "component", componentId, fields, handle, nowMs);
+  /** Counts a refusal of what the own engine did to a component, or of where it put an entity, by the handle it used. */
+  denyHandle(
+    rule: Rule,
+    id: number,
+    fields: number,
+    handle: Handle,
+    nowMs: number,
+    subject: DenialSubject = "component",
+  ): void {
+    this.#record(rule, SERVER_PEER, subject, id, fields, handle, nowMs);
   }
 
   #record(

@@ -45,6 +45,7 @@ export class ServerTick {
     for (const peer of state.peers.values()) writes.finishSpawns(peer, time, nowMs);
     // From here on datagrams are built: what changes belongs to the next tick.
     state.lastTick = tick;
+    state.zones.handleTick(nowMs);
     let seen = 0;
     for (const peer of state.peers.values()) seen += this.#serve(peer, tick, time, nowMs);
     state.joinPace.handleTick(seen, state.peers.size);
@@ -61,7 +62,7 @@ export class ServerTick {
     const sees = peer.viewpoint !== NO_ENTITY &&
       state.world.position(peer.viewpoint, this.#viewpoint);
     const eye = sees ? this.#viewpoint : undefined;
-    this.#interest.query(eye, this.#candidates);
+    this.#interest.query(eye, this.#candidates, state.zones.seenBy(peer));
     voice.setListener(peer.peer, peer.role, eye);
     peer.sender.updateView(tick, this.#candidates);
     peer.link.sendSlot(time, nowMs, true);

@@ -127,6 +127,8 @@ export class ServerVoice {
       });
       // A listener that has not been told of the speaker could not place the voice.
       if (!heard.allowed || !peer.sender.isVisible(id)) continue;
+      // It may have gone behind a door since the last tick.
+      if (state.zones.hidesEntity(id, peer)) continue;
       peer.link.queueVoice(frame, dueMs);
       state.counters.add("voice.framesOut");
     }

@@ -186,7 +186,11 @@ export class ServerWrites {
     }
     peer.pendingSpawns.delete(id);
     peer.freeIds.delete(id);
+    state.chooseViewpoint(peer);
+    const zone = state.zones.of(peer);
     state.world.spawn(id, peer.peer, this.#tick);
+    // What somebody makes behind a closed door is not seen outside before the engine has heard of it.
+    state.world.setZone(id, zone, this.#tick);
     // It speaks of the entity from now on, and has to hear of its end, should that come before anything else.
     peer.sender.assume(id);
     // Only a spawn changes the counts while spawns are looked at.

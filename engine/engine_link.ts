@@ -223,6 +223,13 @@ export class EngineLink extends EngineCallbacks {
     return record !== undefined && this.#state.isOwn(record);
   }
 
+  /** Name of the zone that an entity is in; `undefined` for none, and on all but the holder of authority. */
+  zoneOf(handle: Handle): string | undefined {
+    const { ledger, grants } = this.#state;
+    const zone = ledger.get(handle)?.zone;
+    return grants.zones.find((one) => one.id === zone)?.name;
+  }
+
   /** The network id of an entity; 0 while it has none. Ids are the same at every peer, handles are not. */
   networkIdOf(handle: Handle): number {
     return this.#state.ledger.get(handle)?.id ?? 0;
@@ -237,12 +244,28 @@ export class EngineLink extends EngineCallbacks {
 
   /**
    * Makes an entity with components, at once, driver or not; fields that are not given are neutral. The holder of authority may name
-   * another owner.
+   * another owner, and the zone in which the entity is from its first moment on. What a peer spawns begins in the zone where the peer stands.
    *
    * @returns its handle, or 0 when it is denied.
+   * @throws RangeError for a zone that is not declared.
    */
-  spawn(components: Components, options: { readonly owner?: number } = {}): Handle {
-    return this.#sender.spawn(components, options.owner);
+  spawn(
+    components: Components,
+    options: { readonly owner?: number; readonly zone?: string } = {},
+  ): Handle {
+    return this.#sender.spawn(components, options.owner, options.zone);
+  }
+
+  /**
+   * Puts an entity, whoever owns it, into a zone of the manifest, or with `undefined` into none. Holder of authority only. It goes with the
+   * next flush and counts from the next tick on. A peer stands in the zone of its viewpoint: of its first entity with a position, as long as
+   * it has one, else of any entity that it owns.
+   *
+   * @returns false, denied and counted, where this engine is not the holder of authority or there is no such entity.
+   * @throws RangeError for a zone that is not declared.
+   */
+  setZone(handle: Handle, zone: string | undefined): boolean {
+    return this.#sender.setZone(handle, zone);
   }
 
   /** Takes an entity out of the world. */

@@ -17,6 +17,8 @@ export interface EntityRecord {
   owner: number;
   /** Owner before this engine gave the entity away: who has it still where the driver cannot do that. */
   formerOwner: number;
+  /** Zone that it is in, by its declared id, 0 for none; only the holder of authority knows. */
+  zone: number;
   /** The present driver was told of it, or told us of it. */
   isSent: boolean;
   /** Some driver was told of it, or told us of it: others may know it. */
@@ -84,6 +86,7 @@ export class EntityLedger {
       id: 0,
       owner,
       formerOwner: owner,
+      zone: 0,
       isSent: false,
       wasSent: false,
       isConfirmed: true,

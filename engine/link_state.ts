@@ -14,6 +14,7 @@ import {
   SERVER_ROLE,
 } from "../permissions/grants.ts";
 import type { Rule } from "../permissions/rule.ts";
+import { suggest } from "../permissions/suggest.ts";
 import { type ComponentValue, createValue } from "../replication/value.ts";
 import { DirtySet } from "./dirty_set.ts";
 import { EntityLedger, type EntityRecord, isEngineHandle, OWN_UNNAMED } from "./entity_ledger.ts";
@@ -168,6 +169,22 @@ export class LinkState {
   /** The channel declaration with an id. */
   channelById(id: number): ChannelGrant | undefined {
     return this.#channelById.get(id);
+  }
+
+  /**
+   * The id of a zone with a declared name, 0 for `undefined`: no zone.
+   *
+   * @throws RangeError for a zone that is not declared.
+   */
+  zoneByName(name: string | undefined): number {
+    if (name === undefined) return 0;
+    const { zones } = this.grants;
+    const found = zones.find((one) => one.name === name);
+    if (found !== undefined) return found.id;
+    const hint = zones.length === 0
+      ? "; it declares none: add it to the manifest's `world.zones`"
+      : suggest(name, zones.map((one) => one.name));
+    throw new RangeError(`The manifest declares no zone "${name}"${hint}`);
   }
 
   /** A value of a component that any call may use and overwrite. */

@@ -41,6 +41,8 @@ export class StatePacker {
   /** Removed components that no driver was told of, as `handle * MAX_COMPONENTS + component index`. */
   readonly #removes = new Set<number>();
   #despawns: Handle[] = [];
+  /** Entities that are in another zone than the driver knows. */
+  readonly #zones = new Set<Handle>();
   /** Components whose values the driver shall send again, as `#removes`. */
   readonly #wanted = new Set<number>();
   #rowBytes = 0;
@@ -84,6 +86,11 @@ export class StatePacker {
     }
   }
 
+  /** Game code has put an entity into another zone. One that no driver was told of yet says so with its spawn. */
+  addZone(record: EntityRecord): void {
+    if (record.isSent) this.#zones.add(record.handle);
+  }
+
   /** Game code has changed what it may not, behind the gate's back: the value that holds has to come back from the driver. */
   wantBack(record: EntityRecord, component: ComponentGrant): void {
     // The holder of authority is the truth itself; nobody could put it right.
@@ -120,6 +127,7 @@ export class StatePacker {
     }
     for (const grave of this.#graves.values()) grave.batch = 0;
     this.#despawns = [];
+    this.#zones.clear();
   }
 
   /** The driver has taken up the batch `id`: what it despawned need not be said again. */
@@ -142,7 +150,7 @@ export class StatePacker {
   /** Whether a batch would hold anything. */
   get hasChanges(): boolean {
     return this.#unsent.length > 0 || this.#removes.size > 0 || this.#despawns.length > 0 ||
-      this.#state.dirty.mayHaveMarks;
+      this.#zones.size > 0 || this.#state.dirty.mayHaveMarks;
   }
 
   /** Builds the next batch of at most about `MAX_BATCH_BYTES`; `undefined` when nothing is left to say. */
@@ -151,6 +159,8 @@ export class StatePacker {
     const state = this.#state;
     const spawns: Handle[] = [];
     const spawnOwners: number[] = [];
+    // What was spawned in a zone is there from the first moment on.
+    const zones = this.#takeZones();
     let taken = 0;
     for (const record of this.#unsent) {
       if (this.#rowBytes >= MAX_BATCH_BYTES) break;
@@ -160,6 +170,7 @@ export class StatePacker {
       if (!this.#spawnRows(record)) continue;
       spawns.push(record.handle);
       spawnOwners.push(record.owner);
+      if (record.zone !== 0) zones.push(record.handle, record.zone);
       record.isSent = true;
       record.wasSent = true;
     }
@@ -173,6 +184,7 @@ export class StatePacker {
       components: this.#finishRows(),
       removes: Uint32Array.from(this.#takeRemoves()),
       despawns: Uint32Array.from(this.#despawns),
+      zones: Uint32Array.from(zones),
     };
     for (const handle of this.#despawns) {
       const grave = this.#graves.get(handle);
@@ -180,7 +192,7 @@ export class StatePacker {
     }
     this.#despawns = [];
     const isEmpty = batch.spawns.length === 0 && batch.components.length === 0 &&
-      batch.removes.length === 0 && batch.despawns.length === 0;
+      batch.removes.length === 0 && batch.despawns.length === 0 && batch.zones.length === 0;
     if (isEmpty) return undefined;
     this.#nextBatch = (this.#nextBatch + 1) >>> 0;
     state.counters.batchesOut += 1;
@@ -289,6 +301,17 @@ export class StatePacker {
     }
     this.#rowBytes = 0;
     return components;
+  }
+
+  /** `[handle, zone]` pairs of entities that the driver knows elsewhere. */
+  #takeZones(): number[] {
+    const pairs: number[] = [];
+    for (const handle of this.#zones) {
+      const record = this.#state.ledger.get(handle);
+      if (record !== undefined) pairs.push(handle, record.zone);
+    }
+    this.#zones.clear();
+    return pairs;
   }
 
   /** Pairs of what was removed and not set again since: that went out as a new value already. */

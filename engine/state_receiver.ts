@@ -89,6 +89,7 @@ export class StateReceiver {
     const notices: (() => void)[] = [];
     const counts = new SpawnCounts(this.#state, batch.components);
     this.#applySpawns(batch, counts, notices);
+    this.#applyZones(batch.zones);
     this.#applyOwners(batch.owners, notices);
     // One after the other: what a row adds counts when the next one is judged.
     for (const one of parsed) {
@@ -212,6 +213,8 @@ export class StateReceiver {
     }
     record.isConfirmed = true;
     record.isSent = true;
+    // Where this engine's own are, it says itself.
+    if (!state.isMine(record)) record.zone = 0;
     if (owner !== record.owner && this.#mayOwn(record, owner)) {
       this.#applyOwner(record, owner, 0, notices);
     }
@@ -231,6 +234,25 @@ export class StateReceiver {
       const owner = triples[i + 1]!;
       if (this.#isOvertaken(record, owner)) continue;
       if (this.#mayOwn(record, owner)) this.#applyOwner(record, owner, triples[i + 2]!, notices);
+    }
+  }
+
+  /** Where entities of peers began: where those stood who spawned them. */
+  #applyZones(pairs: Uint32Array): void {
+    const state = this.#state;
+    for (let i = 0; i + 1 < pairs.length; i += 2) {
+      const [handle, id] = [pairs[i]!, pairs[i + 1]!];
+      const record = this.#entity(handle);
+      if (record === undefined) continue;
+      const rule = !state.isAuthority
+        ? Rule.Direction
+        : state.isMine(record)
+        ? Rule.NotOwner
+        : id !== 0 && !state.grants.zones.some((one) => one.id === id)
+        ? Rule.Undeclared
+        : undefined;
+      if (rule === undefined) record.zone = id;
+      else state.deny("zone", rule, { id, handle, peer: SERVER_PEER });
     }
   }
 

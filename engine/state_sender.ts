@@ -29,7 +29,7 @@ export class StateSender {
   }
 
   /** Makes an entity in the world and the ledger; 0, and nothing is made, when the gate refuses it. */
-  spawn(components: Components, owner: number | undefined): Handle {
+  spawn(components: Components, owner: number | undefined, zoneName?: string): Handle {
     const state = this.#state;
     const indices: number[] = [];
     const deny = (rule: Rule, id = 0, fields = 0) => {
@@ -37,6 +37,8 @@ export class StateSender {
       return 0;
     };
     if (owner !== undefined && owner !== state.peer && !state.isAuthority) return deny(Rule.Role);
+    const zone = state.zoneByName(zoneName);
+    if (zone !== 0 && !state.isAuthority) return deny(Rule.Role);
     if (state.ledger.size >= Math.min(MAX_ENTITIES, state.grants.maxEntities)) {
       return deny(Rule.SpawnCount);
     }
@@ -57,6 +59,7 @@ export class StateSender {
     if (!decision.allowed) return deny(decision.rule);
     const handle = state.ledger.allotHandle();
     const record = state.ledger.add(handle, owner ?? state.peer);
+    record.zone = zone;
     state.world.create(handle);
     for (const index of indices) {
       const component = state.grants.components[index]!;
@@ -111,6 +114,19 @@ export class StateSender {
     if (state.world.read(handle, name) === undefined) return false;
     if (!this.#removeFromNetwork(record, component)) return false;
     state.world.remove(handle, name);
+    return true;
+  }
+
+  /** Puts an entity into a zone, or into none; refused to all but the world's authority. */
+  setZone(handle: Handle, zoneName: string | undefined): boolean {
+    const state = this.#state;
+    const id = state.zoneByName(zoneName);
+    if (!state.isAuthority) return state.deny("zone", Rule.Role, { id, handle });
+    const record = state.ledger.get(handle);
+    if (record === undefined) return state.deny("zone", Rule.EntityUnknown, { id, handle });
+    if (record.zone === id) return true;
+    record.zone = id;
+    this.#packer.addZone(record);
     return true;
   }
 

@@ -33,7 +33,7 @@ export function canonicalJson(value: Json): string {
 /**
  * The world with everything implied written out, ready for {@linkcode canonicalJson}.
  *
- * Defaults are filled in; roles, components, events and channels are sorted by id; `fields` is a list of objects with a `name`, in
+ * Defaults are filled in; roles, components, events, channels and zones are sorted by id; `fields` is a list of objects with a `name`, in
  * declared order; lists of roles and retired ids are sorted, lists of readers and writers without `server`, which always may.
  */
 export function canonicalWorld(world: World): Json {
@@ -69,6 +69,10 @@ export function canonicalWorld(world: World): Json {
       receive: sorted(channel.receive),
       maxOpen: maxOpenOf(channel),
     })),
+    // Left out where there are none, as a world was written before there were zones.
+    zones: world.zones.length === 0
+      ? undefined
+      : byId(world.zones).map((zone) => ({ ...zone, seenBy: sorted(zone.seenBy) })),
     voice: world.voice === undefined
       ? null
       : { ...world.voice, speak: sorted(world.voice.speak), hear: sorted(world.voice.hear) },

@@ -10,6 +10,7 @@ import type {
   Grants,
   RoleGrant,
   VoiceGrant,
+  ZoneGrant,
 } from "./grants.ts";
 import { layoutFields } from "./layout.ts";
 import type {
@@ -19,8 +20,17 @@ import type {
   Host,
   Manifest,
   World,
+  ZoneDeclaration,
 } from "./manifest.ts";
-import { type Lineages, lineagesOf, namesOwner, namesRole, roleMask, SERVER } from "./role_list.ts";
+import {
+  ALL,
+  type Lineages,
+  lineagesOf,
+  namesOwner,
+  namesRole,
+  roleMask,
+  SERVER,
+} from "./role_list.ts";
 
 /**
  * Compiles a manifest. The result is plain JSON data.
@@ -52,6 +62,7 @@ export function compileGrants(
     ),
     events: byId(world.events).map((one, index) => compileEvent(one, index, lineages, host)),
     channels: byId(world.channels).map((one, index) => compileChannel(one, index, lineages, host)),
+    zones: byId(world.zones).map((one) => compileZone(one, lineages)),
     voice: compileVoice(world, lineages, host),
     peerBytesPerSecond: host.limits.peerBytesPerSecond,
     joinBytesPerSecond: host.limits.joinBytesPerSecond,
@@ -205,6 +216,11 @@ function compileChannel(
     hostSend: denied?.send !== true,
     hostReceive: denied?.receive !== true,
   };
+}
+
+function compileZone({ id, name, closed, seenBy }: ZoneDeclaration, roles: Lineages): ZoneGrant {
+  // The server's engine sees the whole world.
+  return { id, name, closed, seenByRoles: roleMask(closed ? seenBy : [ALL], roles) | 1 };
 }
 
 function compileVoice(world: World, roles: Lineages, host: Host): VoiceGrant {

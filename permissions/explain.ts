@@ -143,7 +143,8 @@ class Explainer {
     const why = rule === Rule.Host
       ? this.#whyDenied(this.#isHere ? "receive" : "send")
       : this.#whyList("read", field, isOwner) +
-        this.#grantable("read", rule, component.grantableRead & bit);
+        this.#grantable("read", rule, component.grantableRead & bit) +
+        (rule === undefined && !isOwner ? this.#whyZones() : "");
     return { field, access: "read", isOwner, rule, why };
   }
 
@@ -179,6 +180,14 @@ class Explainer {
       default:
         return ruleText(rule);
     }
+  }
+
+  /** Closed zones that hide entities from the role, whatever its rights. */
+  #whyZones(): string {
+    const { zones } = this.#gate.grants;
+    const hiding = zones.filter((one) => ((one.seenByRoles >>> this.#roleIndex) & 1) === 0);
+    if (hiding.length === 0) return "";
+    return `; in zone ${quoted(hiding.map((one) => one.name))} only while it stands there`;
   }
 
   /** How what the role writes is judged further, by the server's driver. */

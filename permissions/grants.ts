@@ -186,6 +186,18 @@ export interface ChannelGrant {
   readonly hostReceive: boolean;
 }
 
+/** One zone: where an entity may be, and who sees it there. */
+export interface ZoneGrant {
+  /** Declared id, 1 to `MAX_ZONES`; 0 stands for no zone. */
+  readonly id: number;
+  /** Declared name. */
+  readonly name: string;
+  /** What is in it is hidden from peers that stand elsewhere. */
+  readonly closed: boolean;
+  /** Roles (bit by role index) that see into it from elsewhere; all of them where it is not closed, always the server. */
+  readonly seenByRoles: number;
+}
+
 /** What the manifest grants to voice. */
 export interface VoiceGrant {
   /** Roles that may speak, bit by role index. 0: the world has no voice. */
@@ -254,6 +266,8 @@ export interface Grants {
   readonly events: readonly EventGrant[];
   /** Channels, by index. */
   readonly channels: readonly ChannelGrant[];
+  /** Zones, by ascending id. */
+  readonly zones: readonly ZoneGrant[];
   /** Voice. */
   readonly voice: VoiceGrant;
   /** Bytes a second that this host sends to one peer, at most. */

@@ -21,6 +21,8 @@ export type ComponentDeclaration = World["components"][number];
 export type EventDeclaration = World["events"][number];
 /** One declared channel. */
 export type ChannelDeclaration = World["channels"][number];
+/** One declared zone. */
+export type ZoneDeclaration = World["zones"][number];
 /** One declared field. */
 export type FieldDeclaration = ComponentDeclaration["fields"][string];
 

@@ -54,6 +54,7 @@ export function summarize(manifest: Manifest, grants: Grants): string {
       ["channel", "mode", "sent by", "received by", "bytes", "a second", "open", "this host"],
       grants.channels.map((channel) => channelRow(channel, grants)),
     ),
+    ...zones(grants),
     voiceText(grants),
   ];
   return parts.join("\n\n");
@@ -113,6 +114,17 @@ function checked(grants: Grants): string[] {
   );
   if (rows.length === 0) return [];
   return [section("Checked by the server", ["component", "field", "limits", "exempt"], rows)];
+}
+
+/** Where entities may be, and who sees into it from elsewhere; nothing where a world has no zones. */
+function zones(grants: Grants): string[] {
+  if (grants.zones.length === 0) return [];
+  const rows = grants.zones.map(({ id, name, closed, seenByRoles }) => [
+    name,
+    String(id),
+    closed ? rolesText(seenByRoles, grants) : "everybody: it is open",
+  ]);
+  return [section("Zones", ["zone", "id", "seen from elsewhere by"], rows)];
 }
 
 function channelRow(channel: ChannelGrant, grants: Grants): string[] {

@@ -14,6 +14,7 @@ import {
   type Grants,
   type RoleGrant,
   SERVER_ROLE,
+  type ZoneGrant,
 } from "./grants.ts";
 import type { Manifest } from "./manifest.ts";
 import { resolvePath } from "./paths.ts";
@@ -79,6 +80,7 @@ export function addedRights(before: CompiledManifest, now: CompiledManifest): st
     const was = old.choices.get(what);
     if (was !== undefined && shown !== was) lines.push(`${what} ${shown}, was ${was}`);
   }
+  lines.push(...openedZones(before.grants, now.grants));
   lines.push(...addedToJoiners(before.grants, now.grants));
   // To listen at an address is another right than to connect to it.
   const isSameRole = before.manifest.host.role === now.manifest.host.role;
@@ -92,6 +94,21 @@ export function addedRights(before: CompiledManifest, now: CompiledManifest): st
   return lines;
 }
 
+function seesInto(zone: ZoneGrant, role: number): boolean {
+  return ((zone.seenByRoles >>> role) & 1) === 1;
+}
+
+function zoneRight({ name }: ZoneGrant): string {
+  return `zone ${name}: seen into from elsewhere`;
+}
+
+/** Closed zones that are gone: nothing can be hidden in them any more. */
+function openedZones(before: Grants, now: Grants): string[] {
+  const left = new Set(now.zones.map(({ name }) => name));
+  return before.zones.filter(({ closed, name }) => closed && !left.has(name))
+    .map(({ name }) => `zone ${name}: gone, was closed`);
+}
+
 /** What a peer may do that joins, where it joins in another role than before. */
 function addedToJoiners(before: Grants, now: Grants): string[] {
   const was = before.roles[before.defaultRole]!.name;
@@ -99,6 +116,11 @@ function addedToJoiners(before: Grants, now: Grants): string[] {
   if (was === name) return [];
   const held = new Set(rightsOfRole(before, before.defaultRole));
   const added = rightsOfRole(now, now.defaultRole).filter((one) => !held.has(one));
+  for (const zone of now.zones) {
+    const was = before.zones.find((one) => one.name === zone.name);
+    if (was === undefined || !seesInto(zone, now.defaultRole)) continue;
+    if (!seesInto(was, before.defaultRole)) added.push(zoneRight(zone));
+  }
   if (added.length === 0) return [];
   const more = added.length === 1 ? "" : ` and ${added.length - 1} more`;
   return [`world: a peer joins as ${name}, was ${was}, which adds "${added[0]}"${more}`];
@@ -109,6 +131,14 @@ function allowanceOf({ manifest, grants }: CompiledManifest): Allowance {
   for (const role of grants.roles) {
     for (const right of rightsOfRole(grants, role.index)) {
       allowance.rights.set(`${right} by ${role.name}`, "");
+    }
+  }
+  // A new zone hides more than was hidden before there was one, whoever sees into it.
+  for (const zone of grants.zones) {
+    allowance.subjects.add(`zone ${zone.name}`);
+    for (const { name, index } of grants.roles) {
+      if (!seesInto(zone, index)) continue;
+      allowance.rights.set(`${zoneRight(zone)} by ${name}`, `zone ${zone.name}`);
     }
   }
   for (const component of grants.components) addComponent(component, grants.roles, allowance);

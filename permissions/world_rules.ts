@@ -14,6 +14,7 @@ import {
   type Lineages,
   lineagesOf,
   namesRole,
+  OWNER,
   RESERVED_ROLE_NAMES,
   SERVER,
 } from "./role_list.ts";
@@ -48,7 +49,7 @@ export function checkWorld(world: Raw, complain: Complain): void {
     );
   }
   const retired = asObject(world["retired"]);
-  for (const kind of ["roles", "components", "events", "channels"] as const) {
+  for (const kind of ["roles", "components", "events", "channels", "zones"] as const) {
     checkUnique(kind, asArray(world[kind]), asArray(retired[kind]), complain);
   }
   checkSizes(world, complain);
@@ -62,6 +63,7 @@ export function checkWorld(world: Raw, complain: Complain): void {
   checkComponents(world, declared, complain);
   checkEvents(world, declared, complain);
   checkChannels(world, declared, complain);
+  checkZones(world, declared, complain);
   checkVoice(world, declared, complain);
   checkIdentity(world, complain);
 }
@@ -258,6 +260,29 @@ function checkDirections(
   }
   if (namesRole(send, SERVER, roles) && !peersReceive) {
     complain([...path, "receive"], '"server" sends, but no role of peers receives; add one');
+  }
+}
+
+/** Only a closed zone hides anything that `seenBy` could show, and one that all see into is none. */
+function checkZones(world: Raw, roles: Lineages, complain: Complain): void {
+  const names = [...roles.keys()];
+  for (const [index, zone] of asArray(world["zones"]).map(asObject).entries()) {
+    const path = ["world", "zones", index, "seenBy"];
+    const seenBy = asArray(zone["seenBy"]);
+    // Whoever writes one of these means something, and should be told how to say it.
+    const words = new Map([
+      [ALL, "everybody sees into an open zone: write `closed`: false and no `seenBy`"],
+      [SERVER, "the server's engine sees the whole world: remove it"],
+      [OWNER, "owners see their entities wherever these are: remove it"],
+    ]);
+    for (const [at, one] of seenBy.entries()) {
+      const hint = words.get(asText(one) ?? "");
+      if (hint !== undefined) complain([...path, at], hint);
+    }
+    checkRoles(zone["seenBy"], path, names, [...words.keys()], complain);
+    if (zone["closed"] === false && seenBy.length > 0) {
+      complain(path, "everybody sees into an open zone; remove `seenBy`, or write `closed`: true");
+    }
   }
 }
 

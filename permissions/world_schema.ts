@@ -31,6 +31,7 @@ import {
   MAX_VOICE_FRAME_BYTES,
   MAX_VOICE_RATE_HZ,
   MAX_WEIGHT,
+  MAX_ZONES,
   MIN_HISTORY_MS,
   MIN_QUAT_BITS,
   MIN_QUAT_PRECISION,
@@ -268,6 +269,20 @@ export const voiceSchema = z.strictObject({
   ),
 });
 
+/** One zone: a part of the world, such as a room, into which the server's engine puts entities. */
+export const zoneSchema = z.strictObject({
+  id: z.int().min(1).max(MAX_ZONES).describe(
+    `Number on the engine link, 1 to ${MAX_ZONES}; unique. Peers are never told in which zone anything is.`,
+  ),
+  name: identifier.describe("Name for people and engines: a letter, then letters, digits and _."),
+  closed: z.boolean().default(true).describe(
+    "True: what is in it is sent only to peers that stand in it, to those that `seenBy` names, and to the owner. False: a label that hides nothing.",
+  ),
+  seenBy: roleList.default([]).describe(
+    "Roles that see into a closed zone from wherever they stand. The server always does.",
+  ),
+});
+
 const retiredIds = z.array(declaredId).max(MAX_DECLARED_ID).default([]);
 
 /** Who may join. */
@@ -316,6 +331,9 @@ export const worldSchema = z.strictObject({
   ),
   channels: z.array(channelSchema).max(MAX_CHANNELS).default([]).describe(
     "Streams of custom messages between a peer and the server's engine.",
+  ),
+  zones: z.array(zoneSchema).max(MAX_ZONES).default([]).describe(
+    "Parts of the world that hide what is in them, whatever radius and rights allow; only the server's engine puts entities into them.",
   ),
   voice: voiceSchema.optional().describe("Voice; left out: the world has none."),
   retired: z.strictObject({

@@ -8,6 +8,7 @@ export const DENIAL_SUBJECTS = [
   "voice",
   "spawn",
   "despawn",
+  "zone",
 ] as const;
 
 /** One of {@linkcode DENIAL_SUBJECTS}. */

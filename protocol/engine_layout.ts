@@ -51,6 +51,7 @@ import {
   MAX_RESUME_TICKET_BYTES,
   MAX_SIGNED_BYTES,
   MAX_USED_NONCES,
+  MAX_ZONES,
   NONCE_RECORD_BYTES,
   PIN_BYTES,
   SIGNATURE_BYTES,
@@ -90,6 +91,7 @@ const creditBytes = whole(1, CHANNEL_WINDOW_BYTES);
 const reason = text();
 const code = whole(0, 0xffff);
 const pairsOfComponents = words([SOME, DECLARED]);
+const pairsOfZones = words([SOME, [0, MAX_ZONES]]);
 const ticket = bin(MAX_RESUME_TICKET_BYTES);
 const version = whole(0, 0xffff);
 const MASK: readonly [number, number] = [0, MAX_FIELD_MASK];
@@ -147,6 +149,7 @@ export const TO_ENGINE: Layouts<ToEngine> = {
       hides: pairsOfComponents,
       despawns: words([SOME]),
       owners: words([SOME, PEER, [0, 0xff]]),
+      zones: pairsOfZones,
     },
     rule(body) {
       const count = body.spawns.length;
@@ -278,6 +281,7 @@ export const TO_DRIVER: Layouts<ToDriver> = {
       components: componentRows(false),
       removes: pairsOfComponents,
       despawns: words([SOME]),
+      zones: pairsOfZones,
     },
     rule: (body) => body.spawnOwners.length === body.spawns.length ? undefined : Fault.OutOfRange,
   },

@@ -54,9 +54,9 @@ export interface DenialReport {
   readonly rule: string;
   /** Peer who tried. */
   readonly peer: number;
-  /** What it was about: `component`, `event`, `channel`, `voice`, `spawn`, `despawn`. */
+  /** What it was about: `component`, `event`, `channel`, `voice`, `spawn`, `despawn`, `zone`. */
   readonly subject: string;
-  /** Declared id of the component, event or channel; 0 for voice. */
+  /** Declared id of the component, event or channel, number of the zone; 0 for voice. */
   readonly id: number;
   /** Mask of the fields refused; 0 where it does not apply. */
   readonly fields: number;
@@ -119,6 +119,11 @@ export type ToEngine =
     readonly despawns: Uint32Array;
     /** `[handle, owner, epoch]` triples, flat: ownership changed. */
     readonly owners: Uint32Array;
+    /**
+     * A server's: `[handle, zone]` pairs, flat: entities that are in these zones though the engine did not put them there, or could not put
+     * them elsewhere. A spawn that is not named is in none.
+     */
+    readonly zones: Uint32Array;
   }
   /** The engine's batch `id` was stamped with this sample time. */
   | { readonly kind: "stamped"; readonly id: number; readonly time: TimelineTime }
@@ -255,6 +260,8 @@ export type ToDriver =
     /** `[handle, componentId]` pairs, flat. */
     readonly removes: Uint32Array;
     readonly despawns: Uint32Array;
+    /** Server's engine only: `[handle, zone]` pairs, flat: where entities are from now on, 0 for no zone. A spawn begins there. */
+    readonly zones: Uint32Array;
   }
   | {
     readonly kind: "event";

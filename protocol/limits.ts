@@ -14,6 +14,8 @@ export const MAX_COMPONENTS = 256;
 export const MAX_FIELDS = 31;
 /** Roles a manifest may declare, the built-in `server` included: a role mask is one 32-bit word with the sign bit unused. */
 export const MAX_ROLES = 31;
+/** Zones a manifest may declare, and the largest id of one: the zone of an entity is one byte, 0 for none. */
+export const MAX_ZONES = 255;
 /** Event types a manifest may declare. */
 export const MAX_EVENTS = 1024;
 /** Channel declarations of a manifest. */
@@ -201,7 +203,7 @@ export const MAX_SECTION_ROUNDS = 3;
 export const MAX_SHARED_ENCODINGS = 8_192;
 /** Bytes of their bits: 32 for each; what comes on top is coded anew for each link. */
 export const MAX_SHARED_BYTES = 262_144;
-/** Pairs of a component and a mask whose values go in step, 20 bytes an entity each: what moves for a few kinds of readers; others go singly. */
+/** Pairs of a component and a mask whose values go in step, 20 bytes an entity each: what moves at one time; others go singly. */
 export const MAX_STEP_LENSES = 16;
 /** Versions under way that a link remembers of what went out of step: 512 entities at 8 ticks of round trip. What is forgotten goes again. */
 export const MAX_LATE_ENTRIES = 4_096;

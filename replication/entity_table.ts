@@ -1,4 +1,4 @@
-// Which entities there are: slot, generation, owner, epoch, composition, and which changed last. Typed columns by slot; component
+// Which entities there are: slot, generation, owner, epoch, zone, composition, and which changed last. Typed columns by slot; component
 // values live in version stores, and `world.ts` joins the two.
 
 import { assert } from "../protocol/assert.ts";
@@ -20,6 +20,7 @@ export class EntityTable {
   #id = new Uint32Array(FIRST_CAPACITY);
   #owner = new Uint16Array(FIRST_CAPACITY);
   #epoch = new Uint8Array(FIRST_CAPACITY);
+  #zone = new Uint8Array(FIRST_CAPACITY);
   #headerTick = new Uint32Array(FIRST_CAPACITY);
   #headerStamp = new Int32Array(FIRST_CAPACITY);
   #words: Int32Array;
@@ -90,6 +91,7 @@ export class EntityTable {
     assert(this.#id[slot] === 0, "an entity is entered into a free slot");
     this.#id[slot] = id;
     this.#epoch[slot] = 0;
+    this.#zone[slot] = 0;
     if (slot > this.#maxSlot) this.#maxSlot = slot;
     this.#count += 1;
     this.#linkOwner(slot, owner);
@@ -126,6 +128,17 @@ export class EntityTable {
     this.#unlinkOwner(slot);
     this.#linkOwner(slot, owner);
     this.touchHeader(slot, tick);
+  }
+
+  /** Zone of a slot's entity, 0 for none; of a free slot that of its last one. Takes any slot. */
+  zone(slot: number): number {
+    return this.#zone[slot] ?? 0;
+  }
+
+  /** Sets the zone. No header tells of it. */
+  setZone(slot: number, zone: number, tick: number): void {
+    this.#zone[slot] = zone;
+    this.touch(slot, tick);
   }
 
   /** Tick of the last change of owner, epoch or composition. */
@@ -238,6 +251,7 @@ export class EntityTable {
     this.#id = grown(this.#id, capacity);
     this.#owner = grown(this.#owner, capacity);
     this.#epoch = grown(this.#epoch, capacity);
+    this.#zone = grown(this.#zone, capacity);
     this.#headerTick = grown(this.#headerTick, capacity);
     this.#headerStamp = grown(this.#headerStamp, capacity);
     this.#words = grown(this.#words, capacity * this.wordCount);

@@ -1,9 +1,12 @@
 // Which entities are near a viewer. A uniform grid over x and z that follows the changes of each tick; the distance is the true one in
-// three dimensions. It only proposes candidates: who sees what, and the hysteresis, is decided per component by each peer's sender.
+// three dimensions. It only proposes candidates: who sees what, and the hysteresis, is decided per component by each peer's sender. What is in
+// a closed zone lies in cells and lists of that zone, so that who does not see into it never comes across it.
 
+import { MAX_ZONES } from "../protocol/limits.ts";
 import type { Grants } from "../permissions/grants.ts";
 import { grown, grownCapacity } from "./grow.ts";
 import type { World } from "./world.ts";
+import { createZonesSeen, Zones, type ZonesSeen } from "./zones.ts";
 
 /** Candidates reach this much further than the largest radius: the band in which what is visible stays visible. */
 export const INTEREST_HYSTERESIS = 1.1;
@@ -13,14 +16,19 @@ const FIRST_CAPACITY = 64;
 // Words of a record. The first three are the position in metres, 32-bit floats, NaN without one.
 const CELL_X = 3;
 const CELL_Z = 4;
-/** The next slot of the same place in the table, 0 at the end; of an entity that comes at any distance its place in that list. */
+/** The next slot of the same list, 0 at the end. */
 const NEXT = 5;
 /** The slot before it, 0 at the beginning. */
 const PREVIOUS = 6;
-/** Where the entity is listed: 0 nowhere, {@linkcode EVERYWHERE}, or its place in the table plus one. */
+/** Number of the list that the entity is in plus one, 0 for none. */
 const LISTED = 7;
 const RECORD_WORDS = 8;
-const EVERYWHERE = -1;
+
+/** Of a viewer that sees into no closed zone. */
+const NO_ZONES: ZonesSeen = createZonesSeen();
+/** What is in no closed zone. */
+const OPEN = 0;
+const ZONES = MAX_ZONES + 1;
 
 /** Candidates of one viewer; the arrays are reused and grow. */
 export interface InterestResult {
@@ -51,6 +59,7 @@ export function createInterestResult(): InterestResult {
  */
 export class Interest {
   readonly #world: World;
+  readonly #zones: Zones;
   /** Metres; 0 when no component has a radius. */
   readonly #reach: number;
   /** Per word of a component set: the components that are visible at any distance. */
@@ -64,14 +73,17 @@ export class Interest {
   #words = new Int32Array(FIRST_CAPACITY * RECORD_WORDS);
   #metres = new Float32Array(this.#words.buffer);
   #tableSize = FIRST_CAPACITY * 2; // a power of two
-  #first = new Int32Array(FIRST_CAPACITY * 2);
-  // Slots of entities that come at any distance.
-  #everywhereCount = 0;
-  #everywhere = new Int32Array(FIRST_CAPACITY);
+  /** First slot of each list: the places of the table, then, by closed zone and {@linkcode OPEN}, what comes at any distance. */
+  #first = new Int32Array(FIRST_CAPACITY * 2 + ZONES);
+  /** By slot: the closed zone under which the entity is listed, or {@linkcode OPEN}. */
+  #zone = new Uint8Array(FIRST_CAPACITY);
+  /** By closed zone, and {@linkcode OPEN}: entities in the table. */
+  readonly #tabled = new Int32Array(ZONES);
 
   /** A grid over `world`, empty until `rebuild`. */
   constructor(grants: Grants, world: World) {
     this.#world = world;
+    this.#zones = new Zones(grants);
     this.#unlimited = new Int32Array(world.wordCount);
     let radius = 0;
     for (const component of grants.components) {
@@ -93,30 +105,44 @@ export class Interest {
   }
 
   /**
-   * Finds the candidates for a viewer at `position` (metres; undefined: it has none).
+   * Finds the candidates for a viewer at `position` (metres; undefined: it has none) that sees into the closed zones `seen`.
    *
    * They are all entities within 1.1 x the largest radius of any component, and at any distance those without a position or with a
-   * component without radius. A viewer without position gets only the latter.
+   * component without radius. A viewer without position gets only the latter. What is in another closed zone is never among them.
    */
-  query(position: Float64Array | undefined, out: InterestResult): void {
+  query(
+    position: Float64Array | undefined,
+    out: InterestResult,
+    seen: ZonesSeen = NO_ZONES,
+  ): void {
     out.count = 0;
+    this.#queryZone(OPEN, position, out);
+    for (let i = 0; i < seen.count; i++) this.#queryZone(seen.ids[i]!, position, out);
+  }
+
+  #queryZone(zone: number, position: Float64Array | undefined, out: InterestResult): void {
     const words = this.#words;
     const metres = this.#metres;
-    for (let i = 0; i < this.#everywhereCount; i++) {
-      const slot = this.#everywhere[i]!;
-      push(out, slot, distanceSquared(metres, slot * RECORD_WORDS, position));
+    let everywhere = this.#first[this.#tableSize + zone]!;
+    while (everywhere !== 0) {
+      const at = everywhere * RECORD_WORDS;
+      push(out, everywhere, distanceSquared(metres, at, position));
+      everywhere = words[at + NEXT]!;
     }
-    if (position === undefined || this.#reach === 0) return;
+    if (position === undefined || this.#tabled[zone] === 0) return;
+    const zones = this.#zone;
     const limit = this.#reach * this.#reach;
     const x = this.#cellOf(position[0]!);
     const z = this.#cellOf(position[2]!);
     for (let cellZ = z - CELLS_PER_REACH; cellZ <= z + CELLS_PER_REACH; cellZ++) {
       for (let cellX = x - CELLS_PER_REACH; cellX <= x + CELLS_PER_REACH; cellX++) {
-        let slot = this.#first[this.#hash(cellX, cellZ)]!;
+        let slot = this.#first[this.#hash(cellX, cellZ, zone)]!;
         while (slot !== 0) {
           const at = slot * RECORD_WORDS;
-          // Several cells of the plane share one place in the table.
-          if (words[at + CELL_X] === cellX && words[at + CELL_Z] === cellZ) {
+          // Several cells of the plane, and of several zones, share one place in the table.
+          if (
+            words[at + CELL_X] === cellX && words[at + CELL_Z] === cellZ && zones[slot] === zone
+          ) {
             const distance = distanceSquared(metres, at, position);
             if (distance <= limit) push(out, slot, distance);
           }
@@ -139,40 +165,39 @@ export class Interest {
     this.#metres[at] = position[0]!;
     this.#metres[at + 1] = position[1]!;
     this.#metres[at + 2] = position[2]!;
+    const inside = world.zone(id);
+    const zone = this.#zones.isClosed(inside) ? inside : OPEN;
+    const before = this.#zone[slot]!;
     const listed = words[at + LISTED]!;
     if (!hasPosition || this.#isUnlimited(slot)) {
-      if (listed !== EVERYWHERE) this.#listEverywhere(slot);
-      return;
+      const list = this.#tableSize + zone;
+      if (listed === list + 1) return;
+      this.#unlist(slot);
+      this.#zone[slot] = zone;
+      return this.#list(slot, list);
     }
     const x = this.#cellOf(position[0]!);
     const z = this.#cellOf(position[2]!);
-    if (listed > 0 && words[at + CELL_X] === x && words[at + CELL_Z] === z) return;
+    const isTabled = listed > 0 && listed <= this.#tableSize;
+    if (isTabled && zone === before && words[at + CELL_X] === x && words[at + CELL_Z] === z) return;
     this.#unlist(slot);
     words[at + CELL_X] = x;
     words[at + CELL_Z] = z;
-    this.#list(slot);
+    this.#zone[slot] = zone;
+    this.#tabled[zone]! += 1;
+    this.#list(slot, this.#hash(x, z, zone));
   }
 
-  /** Enters a slot into the table, by its cell. */
-  #list(slot: number): void {
+  /** Enters a slot into a list. */
+  #list(slot: number, list: number): void {
     const words = this.#words;
     const at = slot * RECORD_WORDS;
-    const place = this.#hash(words[at + CELL_X]!, words[at + CELL_Z]!);
-    const first = this.#first[place]!;
-    words[at + LISTED] = place + 1;
+    const first = this.#first[list]!;
+    words[at + LISTED] = list + 1;
     words[at + PREVIOUS] = 0;
     words[at + NEXT] = first;
     if (first !== 0) words[first * RECORD_WORDS + PREVIOUS] = slot;
-    this.#first[place] = slot;
-  }
-
-  #listEverywhere(slot: number): void {
-    this.#unlist(slot);
-    const at = slot * RECORD_WORDS;
-    this.#words[at + LISTED] = EVERYWHERE;
-    this.#words[at + NEXT] = this.#everywhereCount;
-    this.#everywhere[this.#everywhereCount] = slot;
-    this.#everywhereCount += 1;
+    this.#first[list] = slot;
   }
 
   #unlist(slot: number): void {
@@ -180,15 +205,9 @@ export class Interest {
     const at = slot * RECORD_WORDS;
     const listed = words[at + LISTED]!;
     if (listed === 0) return;
+    if (listed <= this.#tableSize) this.#tabled[this.#zone[slot]!]! -= 1;
     words[at + LISTED] = 0;
     const next = words[at + NEXT]!;
-    if (listed === EVERYWHERE) {
-      this.#everywhereCount -= 1;
-      const last = this.#everywhere[this.#everywhereCount]!;
-      this.#everywhere[next] = last;
-      words[last * RECORD_WORDS + NEXT] = next;
-      return;
-    }
     const previous = words[at + PREVIOUS]!;
     if (previous === 0) this.#first[listed - 1] = next;
     else words[previous * RECORD_WORDS + NEXT] = next;
@@ -207,9 +226,10 @@ export class Interest {
     return Math.floor(metres * CELLS_PER_REACH / this.#reach) | 0;
   }
 
-  #hash(cellX: number, cellZ: number): number {
+  #hash(cellX: number, cellZ: number, zone: number): number {
     // Primes of Teschner et al., "Optimized Spatial Hashing for Collision Detection of Deformable Objects", 2003.
-    return (Math.imul(cellX, 73_856_093) ^ Math.imul(cellZ, 19_349_663)) & (this.#tableSize - 1);
+    return (Math.imul(cellX, 73_856_093) ^ Math.imul(cellZ, 19_349_663) ^
+      Math.imul(zone, 83_492_791)) & (this.#tableSize - 1);
   }
 
   /** Makes room for slots below `needed`. */
@@ -219,11 +239,17 @@ export class Interest {
     this.#capacity = grownCapacity(before, needed, Infinity);
     this.#words = grown(this.#words, this.#capacity * RECORD_WORDS);
     this.#metres = new Float32Array(this.#words.buffer);
-    this.#everywhere = grown(this.#everywhere, this.#capacity);
+    this.#zone = grown(this.#zone, this.#capacity);
+    const size = this.#tableSize;
     while (this.#tableSize < this.#capacity * 2) this.#tableSize *= 2;
-    this.#first = new Int32Array(this.#tableSize);
+    this.#first = new Int32Array(this.#tableSize + ZONES);
     for (let slot = 1; slot < before; slot++) {
-      if (this.#words[slot * RECORD_WORDS + LISTED]! > 0) this.#list(slot);
+      const at = slot * RECORD_WORDS;
+      const listed = this.#words[at + LISTED]!;
+      if (listed === 0) continue;
+      const zone = this.#zone[slot]!;
+      const [x, z] = [this.#words[at + CELL_X]!, this.#words[at + CELL_Z]!];
+      this.#list(slot, listed > size ? this.#tableSize + zone : this.#hash(x, z, zone));
     }
   }
 }

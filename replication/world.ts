@@ -151,6 +151,24 @@ export class World {
     this.#entities.setEpoch(this.#entities.slotOf(id), epoch, tick);
   }
 
+  /** Zone that the entity is in, 0 for none. */
+  zone(id: EntityId): number {
+    return this.#entities.zone(this.#entities.slotOf(id));
+  }
+
+  /** Zone that an entity is in or, when it has ended, was in; 0 also where its slot has another one. Takes any id. */
+  lastZone(id: EntityId): number {
+    const slot = entitySlot(id);
+    const present = this.#entities.idAt(slot);
+    return present === id || present === 0 ? this.#entities.zone(slot) : 0;
+  }
+
+  /** Puts the entity into a zone, 0 for none. A new entity is in none. */
+  setZone(id: EntityId, zone: number, tick: number): void {
+    const slot = this.#entities.slotOf(id);
+    if (this.#entities.zone(slot) !== zone) this.#entities.setZone(slot, zone, tick);
+  }
+
   /** Tick of the last change of owner, epoch or set of components. */
   headerTick(id: EntityId): number {
     return this.#entities.headerTick(this.#entities.slotOf(id));
@@ -364,7 +382,7 @@ export class World {
   }
 
   /**
-   * Calls `fn` with each slot that changed (value, header, spawn or despawn) at `tick` or later, so that nobody scans all entities.
+   * Calls `fn` with each slot that changed (value, header, zone, spawn or despawn) at `tick` or later, so that nobody scans all entities.
    * `idAt(slot)` is 0 where the change was a despawn. `fn` must not change the world.
    */
   forEachChanged(tick: number, fn: (slot: number) => void): void {

@@ -142,6 +142,7 @@ export class Forgeries {
         components: [avatar, score, undeclared],
         removes: none,
         despawns: Uint32Array.of(victim),
+        zones: none,
       }),
     );
     client.tap.inject(
@@ -165,6 +166,7 @@ export class Forgeries {
         removes: none,
         hides: none,
         despawns: none,
+        zones: none,
         owners: none,
       }),
     );

@@ -180,7 +180,7 @@ function readControl(bits: Bits, way: Way, world: World): Control {
         entity: bits.u32(),
         count: bits.varint(),
       } as const;
-      rule(denied.subject <= 5, "UnknownKind", `subject ${denied.subject}`);
+      rule(denied.subject <= 6, "UnknownKind", `subject ${denied.subject}`);
       rule(denied.fields < 2 ** 31, "OutOfRange", "field mask");
       rule(denied.count >= 1, "OutOfRange", "count 0");
       return denied;

@@ -25,6 +25,7 @@ function outboxOf(fill: (id: number, c: number, out: ComponentValue) => void) {
     valueTime: () => 64,
     ownerOf: () => 1,
     epochOf: () => 0,
+    zoneOf: (id) => id === 3 ? 9 : 0,
   }, new Counters());
   const drain = () => {
     const batches: Batch[] = [];
@@ -100,4 +101,19 @@ Deno.test("`EngineOutbox.markDespawn()` takes a spawn back, when the engine neve
   outbox.markDespawn(5);
   assertEquals(drain(), []);
   assert(!outbox.hasState);
+});
+
+Deno.test("`EngineOutbox.poll()` says where a spawn begins that is in a zone, and where others are that are marked", () => {
+  const { outbox, handles, drain } = outboxOf(() => {});
+  handles.bind(7, 2);
+  outbox.markSpawn(3);
+  outbox.markSpawn(4);
+  outbox.markZone(2);
+  const [batch] = drain();
+  assertEquals([...batch!.zones], [handles.handleOf(3), 9, 7, 0]);
+  // What has ended is nowhere, and a new value moves nobody.
+  outbox.markZone(3);
+  outbox.markDespawn(3);
+  outbox.markOwner(2);
+  assertEquals(drain().map(({ zones }) => [...zones]), [[]]);
 });

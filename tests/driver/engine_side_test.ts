@@ -45,6 +45,7 @@ function rowsOf(
     }],
     removes: new Uint32Array(0),
     despawns: new Uint32Array(0),
+    zones: new Uint32Array(0),
   };
 }
 

@@ -66,8 +66,8 @@ export const PLANTED_LEAKS: readonly PlantedLeak[] = [
         Interest.prototype,
         "query",
         (query) =>
-          function (this: Interest, position, out) {
-            query.call(this, position, out);
+          function (this: Interest, position, out, seen) {
+            query.call(this, position, out, seen);
             if (run.secretBit === 1 && out.count > 0) out.distanceSquared[0] = 0;
           },
       ),

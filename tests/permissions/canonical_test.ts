@@ -81,6 +81,24 @@ Deno.test("canonicalWorld() is as the documentation describes it", () => {
   );
 });
 
+Deno.test("canonicalWorld() sorts zones and their roles, and leaves them out where there are none", () => {
+  const value = smallManifest();
+  const plain = hashOf(value);
+  value.world.zones = [];
+  assertEquals(hashOf(value), plain);
+  value.world.zones = [{ id: 2, name: "stage", seenBy: ["player", "guest"] }, {
+    id: 1,
+    name: "yard",
+    closed: false,
+  }];
+  const text = canonicalJson(canonicalWorld(parsed(value).world));
+  assertStringIncludes(
+    text,
+    '"zones":[{"closed":false,"id":1,"name":"yard","seenBy":[]},' +
+      '{"closed":true,"id":2,"name":"stage","seenBy":["guest","player"]}]',
+  );
+});
+
 Deno.test("schemaHash() does not see comments, order, defaults written out, or the host", () => {
   const plain = hashOf(smallManifest());
   const value = smallManifest();
@@ -118,6 +136,11 @@ Deno.test("schemaHash() sees every change of meaning", () => {
     },
     (w) => w.events[0].late = "drop",
     (w) => w.channels[0].maxBytes = 1,
+    (w) => w.zones = [{ id: 1, name: "room" }],
+    (w) => w.zones = [{ id: 1, name: "room", closed: false }],
+    (w) => w.zones = [{ id: 1, name: "room", seenBy: ["guest"] }],
+    (w) => w.zones = [{ id: 2, name: "room" }],
+    (w) => w.zones = [{ id: 1, name: "hall" }],
     (w) => w.voice.range = 24,
     (w) => delete w.voice,
     (w) => w.retired = { roles: [7] },

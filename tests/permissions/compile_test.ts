@@ -221,6 +221,23 @@ Deno.test("compileGrants() gives a role every right of those it inherits from, i
   });
 });
 
+Deno.test("compileGrants() sorts zones by id, with the roles that see into each from elsewhere", () => {
+  const value = smallManifest();
+  assertEquals(compiled(value).zones, []);
+  value.world.roles.push({ id: 3, name: "judge", inherits: ["guest"] });
+  value.world.zones = [
+    { id: 9, name: "yard", closed: false },
+    { id: 7, name: "stage", seenBy: ["guest"] },
+    { id: 3, name: "room" },
+  ];
+  assertEquals(compiled(value).zones, [
+    { id: 3, name: "room", closed: true, seenByRoles: 0b0001 },
+    // By ascending id: server, player, guest, judge.
+    { id: 7, name: "stage", closed: true, seenByRoles: 0b1101 },
+    { id: 9, name: "yard", closed: false, seenByRoles: 0b1111 },
+  ]);
+});
+
 Deno.test("compileGrants() narrows a field to a role that inherits the component's right", () => {
   const value = smallManifest();
   value.world.roles = [{ id: 1, name: "player" }, { id: 2, name: "guest", inherits: ["player"] }];

@@ -120,6 +120,32 @@ Deno.test("explain() says what the server's engine may grant to single peers, wh
   assertEquals(answersOf(value, "rotation", "player")["write own"]!.includes("grantable"), false);
 });
 
+Deno.test("explain() names the zones that hide others' entities from a role, whatever its rights", () => {
+  const value = smallManifest();
+  value.world.components[0].read = ["player", "guest"];
+  const before = answersOf(value, "rotation", "guest");
+  value.world.zones = [
+    { id: 1, name: "room", seenBy: ["player"] },
+    { id: 2, name: "stage" },
+    { id: 3, name: "yard", closed: false },
+  ];
+  const guest = answersOf(value, "rotation", "guest");
+  assertEquals(
+    guest["read other"],
+    `${before["read other"]}; in zone "room", "stage" only while it stands there`,
+  );
+  assertEquals(guest["read own"], before["read own"]);
+  assertEquals(guest["write other"], before["write other"]);
+  assertStringIncludes(
+    answersOf(value, "rotation", "player")["read other"]!,
+    '; in zone "stage" only while it stands there',
+  );
+  assertEquals(answersOf(value, "rotation", "server")["read other"]!.includes("zone"), false);
+  // Who may not read it at all is not told where it might.
+  value.world.components[0].read = ["player"];
+  assertEquals(answersOf(value, "rotation", "guest")["read other"]!.includes("zone"), false);
+});
+
 Deno.test("explain() suggests what was meant, when a name is none", () => {
   const value = smallManifest();
   const message = (component: string, field: string | undefined, role: string) => {

@@ -63,6 +63,18 @@ Deno.test("summarize() of an empty world says so", () => {
   }
 });
 
+Deno.test("summarize() shows who sees into each zone from elsewhere, where there are any", () => {
+  const value = smallManifest();
+  assertEquals(lines(value).filter((one) => one.startsWith("Zones")), []);
+  value.world.zones = [
+    { id: 1, name: "room", seenBy: ["guest"] },
+    { id: 2, name: "yard", closed: false },
+  ];
+  const all = lines(value);
+  assertEquals(line(all, /^ {2}room/), "room 1 server, guest");
+  assertEquals(line(all, /^ {2}yard/), "yard 2 everybody: it is open");
+});
+
 Deno.test("summarize() lists what a sealed driver may take instead, when the host names any", () => {
   const value = smallManifest();
   assertEquals(lines(value).filter((one) => one.includes("instead")), []);

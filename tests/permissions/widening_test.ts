@@ -303,6 +303,43 @@ Deno.test("addedRights() tells every right of what is new, and none of its bound
   ]);
 });
 
+Deno.test("addedRights() tells a zone that is opened or gone and roles that see into it, and none that hides more", () => {
+  const start = () => {
+    const value = richManifest();
+    value.world.roles.push({ id: 9, name: "judge", inherits: [value.world.defaultRole] });
+    value.world.zones = [
+      { id: 1, name: "room", seenBy: ["judge"] },
+      { id: 2, name: "yard", closed: false },
+    ];
+    return value;
+  };
+  const roles = start().world.roles.map((one: Loose) => one.name);
+  const changes: readonly [readonly string[], (m: Loose) => unknown][] = [
+    [["zone room: gone, was closed"], (m) => m.world.zones.shift()],
+    [[], (m) => m.world.zones.pop()],
+    [[], (m) => m.world.zones[1].closed = true],
+    [[], (m) => m.world.zones[0].seenBy = []],
+    [[], (m) => m.world.zones[0].id = 7],
+    [
+      roles.filter((one: string) => one !== "judge")
+        .map((one: string) => `zone room: seen into from elsewhere by ${one}`),
+      (m) => m.world.zones[0] = { id: 1, name: "room", closed: false },
+    ],
+    [
+      [`zone room: seen into from elsewhere by ${roles[0]}`],
+      (m) => m.world.zones[0].seenBy = ["judge", roles[0]],
+    ],
+    [[], (m) => m.world.zones.push({ id: 3, name: "cell", seenBy: [roles[0]] })],
+    [
+      [
+        `world: a peer joins as judge, was ${start().world.defaultRole}, which adds "zone room: seen into from elsewhere"`,
+      ],
+      (m) => m.world.defaultRole = "judge",
+    ],
+  ];
+  for (const [lines, change] of changes) assertEquals(added(start, change), lines);
+});
+
 Deno.test("addedRights() tells what peers gain that join in another role", () => {
   const toPlayer = (m: Loose) => m.world.defaultRole = "player";
   const start = () => {
@@ -478,7 +515,7 @@ Deno.test("addedRights() tells each check that is loosened or gone, and none tha
 /** Everything that a manifest compiles to, and where it is compared. A key that is missing here may let a right be added unseen. */
 const COMPARED: Readonly<Record<string, readonly string[]>> = {
   grants:
-    "tickHz historyMs maxEntities maxPeers maxEntitiesPerPeer resumeMs roles defaultRole components events channels voice identity peerBytesPerSecond joinBytesPerSecond joinMs"
+    "tickHz historyMs maxEntities maxPeers maxEntitiesPerPeer resumeMs roles defaultRole components events channels zones voice identity peerBytesPerSecond joinBytesPerSecond joinMs"
       .split(" "),
   component:
     "name fields authority readMasks ownerReadMask writeMasks grantableRead grantableWrite spawnRoles spawnMax rateHz interestRadius weight positionField hostSendMask hostReceiveMask checks"
@@ -488,6 +525,7 @@ const COMPARED: Readonly<Record<string, readonly string[]>> = {
   channel: "name mode sendRoles receiveRoles maxBytes rateHz maxOpen hostSend hostReceive".split(
     " ",
   ),
+  zone: ["name", "closed", "seenByRoles"],
   voice: "speakRoles hearRoles range maxFrameBytes rateHz hostSend hostReceive".split(" "),
   host: "role engineSocket listen connect certificate pin caFile overridable limits privacy deny"
     .split(" "),
@@ -510,6 +548,10 @@ Deno.test("addedRights() knows every key of grants and host", async () => {
     field: grants.components[0]!.fields[0]!,
     event: grants.events[0]!,
     channel: grants.channels[0]!,
+    zone: compiled({
+      ...richManifest(),
+      world: { ...richManifest().world, zones: [{ id: 1, name: "room" }] },
+    }).zones[0]!,
     voice: grants.voice,
     host: hostSchema.shape,
     limits: hostSchema.shape.limits.unwrap().shape,

@@ -163,7 +163,7 @@ Deno.test("`decodeControl()` refuses fields out of range, when single bytes are 
   soon[10] = 0x10;
   assertEquals(faultOf(soon, "fromAuthority"), Fault.OutOfRange);
   const denied = CONTROL_SAMPLES.find(([, m]) => m.kind === "denied")![1];
-  assertEquals(faultOf(forge(denied, { 2: 6 }), "fromAuthority"), Fault.UnknownKind);
+  assertEquals(faultOf(forge(denied, { 2: 7 }), "fromAuthority"), Fault.UnknownKind);
   const none = encodeControl({
     ...denied as Extract<ControlMessage, { kind: "denied" }>,
     count: 0,

@@ -206,6 +206,9 @@ Deno.test("decodeToEngine() refuses batches whose lists do not fit each other", 
       (e) => (e[COMPONENTS] as Rows)[0] = [1, u32(), u32(), u32(), u32()],
     ],
     ["tick above 32 bits", Fault.OutOfRange, (e) => e[1] = 2 ** 32],
+    ["a zone above 255", Fault.OutOfRange, (e) => e[10] = u32(1, 256)],
+    ["a zone without its entity", Fault.OutOfRange, (e) => e[10] = u32(0, 1)],
+    ["half a pair of entity and zone", Fault.Truncated, (e) => e[10] = u32(1, 1, 1)],
   ];
   for (const [name, fault, change] of changes) {
     assertEquals(batchWith(change), { ok: false, fault }, name);
@@ -219,6 +222,7 @@ Deno.test("decodeToDriver() refuses handles and channels that an engine may not 
     new Uint8Array([1, 0, 0, 0x80]),
     new Uint8Array(4),
     [],
+    new Uint8Array(0),
     new Uint8Array(0),
     new Uint8Array(0),
   ]);

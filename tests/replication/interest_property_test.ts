@@ -1,4 +1,5 @@
-// What a viewer is shown over time, against the definition: within a component's radius, and once seen within 1.1 times that.
+// What a viewer is shown over time, against the definition: within a component's radius, and once seen within 1.1 times that, and never what
+// is in a closed zone into which it does not see.
 
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { type EntityId, makeEntityId } from "../../protocol/entity_id.ts";
@@ -6,6 +7,8 @@ import { createInterestResult, Interest } from "../../replication/interest.ts";
 import { quantiseField } from "../../replication/quantise.ts";
 import { createValue } from "../../replication/value.ts";
 import { World } from "../../replication/world.ts";
+import { createZonesSeen, Zones } from "../../replication/zones.ts";
+import type { ZoneGrant } from "../../permissions/grants.ts";
 import { below, createPrng, type Prng } from "../support/prng.ts";
 import {
   AVATAR,
@@ -21,10 +24,19 @@ import { PERFECT, SnapshotLink } from "../support/snapshot_link.ts";
 const SLOTS = 40;
 const TICKS = 40;
 const KINDS = [TRANSFORM, AVATAR, HEALTH];
+const [ROOM, CELL, STAGE, YARD] = [1, 2, 254, 255];
+const ZONES: readonly ZoneGrant[] = [
+  { id: ROOM, name: "room", closed: true, seenByRoles: 1 },
+  { id: CELL, name: "cell", closed: true, seenByRoles: 1 },
+  { id: STAGE, name: "stage", closed: true, seenByRoles: 1 | (1 << PLAYER) },
+  { id: YARD, name: "yard", closed: false, seenByRoles: 0b111 },
+];
+const PLACES = [0, ROOM, CELL, STAGE, YARD];
 
 /** One viewer: where it is, what its link showed it, and what the definition says it sees. */
 class Viewer {
   at: number[] | undefined;
+  zone = 0;
   readonly link: SnapshotLink;
   readonly shown = new Map<EntityId, number[]>();
   seen = new Map<EntityId, number[]>();
@@ -64,6 +76,8 @@ function define(world: World, viewer: Viewer): Map<EntityId, number[]> {
   for (let slot = 1; slot <= world.maxSlot; slot++) {
     const id = world.idAt(slot);
     if (id === 0) continue;
+    const zone = world.zone(id);
+    if ((zone === ROOM || zone === CELL) && viewer.zone !== zone) continue;
     const metres = distance(world, id, viewer.at);
     const visible: number[] = [];
     world.forEachComponent(id, (c) => {
@@ -107,6 +121,8 @@ function valueAt(world: World, c: number, metres: readonly number[]) {
 }
 
 Deno.test("a viewer is shown what the definition says in every tick, when worlds and viewers move at random", () => {
+  let hidden = 0;
+  let back = 0;
   let held = 0;
   let left = 0;
   let reused = 0;
@@ -116,6 +132,7 @@ Deno.test("a viewer is shown what the definition says in every tick, when worlds
     const near = radii[below(prng, radii.length)]!;
     const far = radii[below(prng, radii.length)]!;
     const grants = sampleGrants({
+      zones: ZONES,
       components: buildComponents(
         SAMPLE_COMPONENTS.map((component, c) =>
           c === TRANSFORM
@@ -128,6 +145,10 @@ Deno.test("a viewer is shown what the definition says in every tick, when worlds
     });
     const world = new World(grants);
     const interest = new Interest(grants, world);
+    const zones = new Zones(grants);
+    const zonesSeen = createZonesSeen();
+    // Where nobody is in any zone the rules are the old ones.
+    const hasZones = seed % 4 !== 0;
     const spread = [8, 30, 120][below(prng, 3)]!;
     const viewers = Array.from({ length: 3 }, () => new Viewer(world, prng));
     const generations = new Int32Array(SLOTS + 1);
@@ -147,11 +168,14 @@ Deno.test("a viewer is shown what the definition says in every tick, when worlds
           if (last !== undefined) reused += 1;
           const born = makeEntityId(slot, generations[slot]!);
           world.spawn(born, 0, tick);
+          if (hasZones && dice < 4) world.setZone(born, PLACES[below(prng, 5)]!, tick);
           places.set(born, spot(prng, spread));
         } else if (dice === 0) {
           world.despawn(id, tick);
           ended.set(slot, id);
           generations[slot]! += 1;
+        } else if (hasZones && dice > 36) {
+          world.setZone(id, PLACES[below(prng, 5)]!, tick);
         } else if (dice < 6) {
           const c = KINDS[below(prng, KINDS.length)]!;
           if (world.hasComponent(id, c)) world.removeComponent(id, c, tick);
@@ -170,7 +194,9 @@ Deno.test("a viewer is shown what the definition says in every tick, when worlds
         const context = `seed ${seed}, tick ${tick}, viewer ${i}`;
         viewer.at = below(prng, 30) === 0 ? undefined : moved(prng, viewer.at ?? [0, 0, 0], spread);
         const candidates = createInterestResult();
-        interest.query(viewer.at && Float64Array.from(viewer.at), candidates);
+        if (hasZones && below(prng, 6) === 0) viewer.zone = PLACES[below(prng, 5)]!;
+        zones.seen(PLAYER, viewer.zone, zonesSeen);
+        interest.query(viewer.at && Float64Array.from(viewer.at), candidates, zonesSeen);
         const slots = [...candidates.slots.subarray(0, candidates.count)];
         assertEquals(new Set(slots).size, slots.length, `${context}: each once`);
         const before = viewer.seen;
@@ -192,7 +218,19 @@ Deno.test("a viewer is shown what the definition says in every tick, when worlds
             if (c !== HEALTH) assertEquals(actual, expected, `${context}: ${id}.${c}`);
           }
         }
-        for (const id of before.keys()) if (!viewer.seen.has(id) && world.isAlive(id)) left += 1;
+        for (const slot of slots) {
+          const zone = world.zone(world.idAt(slot));
+          const mayCome = (zone !== ROOM && zone !== CELL) || zone === viewer.zone;
+          assert(mayCome, `${context}: ${slot} in ${zone} is no candidate`);
+        }
+        for (const id of before.keys()) {
+          if (viewer.seen.has(id) || !world.isAlive(id)) continue;
+          left += 1;
+          if (distance(world, id, viewer.at) < 3) hidden += 1;
+        }
+        for (const id of viewer.seen.keys()) {
+          if (!before.has(id) && distance(world, id, viewer.at) < 3) back += 1;
+        }
         assertEquals(viewer.link.faults.size, 0, context);
       }
     }
@@ -201,4 +239,6 @@ Deno.test("a viewer is shown what the definition says in every tick, when worlds
   assertGreater(held, 500);
   assertGreater(left, 500);
   assertGreater(reused, 100);
+  assertGreater(hidden, 100);
+  assertGreater(back, 100);
 });

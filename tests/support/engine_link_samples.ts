@@ -56,6 +56,7 @@ export const TO_ENGINE_SAMPLES: readonly ToEngine[] = [
     hides: words(5, 1, 6, 3),
     despawns: words(9),
     owners: words(5, 2, 255),
+    zones: words(0x8000_0001, 255, 5, 0),
   },
   {
     kind: "batch",
@@ -68,6 +69,7 @@ export const TO_ENGINE_SAMPLES: readonly ToEngine[] = [
     hides: none,
     despawns: none,
     owners: none,
+    zones: none,
   },
   { kind: "stamped", id: 7, time: 4_294_967_296 },
   { kind: "named", pairs: words(1, 0x0010_0001, 2, 0x0010_0002) },
@@ -199,6 +201,7 @@ export const TO_DRIVER_SAMPLES: readonly ToDriver[] = [
     ],
     removes: words(1, 2),
     despawns: words(0x8000_0001),
+    zones: words(3, 255, 0x8000_0002, 0),
   },
   { kind: "event", eventId: 1, to: 0xffff, row: bytes() },
   { kind: "channelOpen", channel: 0x7fff_ffff, channelId: 1, name: "", peer: 0 },

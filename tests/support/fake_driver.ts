@@ -110,6 +110,7 @@ export function batchOf(parts: Partial<InBatch>): InBatch {
     removes: none,
     hides: none,
     despawns: none,
+    zones: none,
     owners: none,
     ...parts,
   };

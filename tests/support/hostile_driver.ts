@@ -558,6 +558,7 @@ export class HostileMouth {
       hides: list(isRare(), () => [this.#handle(), this.#component()]),
       despawns: list(isRare(), () => [this.#handle()]),
       owners: list(isRare(), () => [this.#handle(), this.#peer(), below(this.#prng, 256)]),
+      zones: list(isRare(), () => [this.#handle(), below(this.#prng, 256)]),
     });
   }
 

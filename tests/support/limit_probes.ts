@@ -104,6 +104,7 @@ function outbox(): EngineOutbox {
     valueTime: () => 0,
     ownerOf: () => 0,
     epochOf: () => 0,
+    zoneOf: () => 0,
   }, new Counters());
 }
 

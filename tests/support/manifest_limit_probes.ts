@@ -60,6 +60,9 @@ export const MANIFEST_PROBES: Readonly<Record<string, Probe>> = {
       rateHz: 1,
     }));
   }),
+  MAX_ZONES: list(limits.MAX_ZONES, (m, n) => {
+    m.world.zones = count(n).map((id) => ({ id, name: `Z${id}` }));
+  }),
   MAX_CHANNELS: list(limits.MAX_CHANNELS, (m, n) => {
     m.world.channels = count(n).map((id) => ({
       id,

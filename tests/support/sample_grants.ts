@@ -311,6 +311,7 @@ export function sampleGrants(overrides: Partial<Grants> = {}): Grants {
     components: buildComponents(SAMPLE_COMPONENTS),
     events: sampleEvents(),
     channels: [],
+    zones: [],
     voice: {
       speakRoles: 1 << PLAYER,
       hearRoles: 0b111,
