@@ -1,5 +1,7 @@
-// The versions of one component that a peer has acknowledged before its reference: what a value may be foretold from. One word says it
-// all; which of them a value uses is the encoder's choice.
+// The versions of one component that a peer has acknowledged before its reference: what a value may be foretold from, and which of them a
+// value is. One word says it all.
+
+import { MAX_BEFORE } from "./coding/motion_codec.ts";
 
 /** Versions remembered beside the reference. */
 export const ACKED_VERSIONS = 7;
@@ -26,6 +28,37 @@ export function newestAcked(history: number): number {
     left -= 1;
   }
   return kept;
+}
+
+/**
+ * Which versions of a history a value is foretold from: those a whole number of units before the reference, a unit being the least gap, and at
+ * most {@linkcode MAX_BEFORE}. Where the third or one behind it is missing, the first two alone: they foretell almost as well, and peers that
+ * lost different datagrams are then sent the same bits.
+ */
+export function foretellingOf(history: number): number {
+  let unit = ACKED_TICKS;
+  for (let rest = history, last = 0; rest !== 0; rest &= rest - 1) {
+    const age = ageOfNewest(rest);
+    if (age - last < unit) unit = age - last;
+    last = age;
+  }
+  let chosen = 0;
+  let inRow = 0;
+  for (let rest = history; rest !== 0; rest &= rest - 1) {
+    const units = ageOfNewest(rest) / unit;
+    if (units > MAX_BEFORE) break;
+    if (units !== Math.floor(units)) continue;
+    if (units === inRow + 1) inRow += 1;
+    else if (inRow >= 2) break;
+    chosen |= rest & -rest;
+  }
+  if (inRow < 2 || inRow === MAX_BEFORE) return chosen;
+  return (1 << (unit - 1)) | (1 << (2 * unit - 1));
+}
+
+/** Ticks from the reference back to the newest version of a history that has one. */
+export function ageOfNewest(history: number): number {
+  return 32 - Math.clz32(history & -history);
 }
 
 /** Bits that are set. */

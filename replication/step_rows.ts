@@ -14,7 +14,7 @@ const MAX_STEP_LANES = 64;
 const LONGEST_SEARCH = 24;
 
 // Columns of an entry: one way in which a row's newest value was coded in this tick.
-/** Versions that it was coded against: those that the viewer holds, as they were given. */
+/** Versions that it was coded against, as they were given. */
 const HELD = 0;
 const SINCE = 1;
 /** The next entry of the row plus one, 0 at the end. */
@@ -232,7 +232,7 @@ export class StepRows {
     this.#count = 0;
   }
 
-  /** Looks for the newest value of a row as coded for a viewer that holds the versions in `held`, and was sent `since` after them. */
+  /** Looks for the newest value of a row as coded against the versions in `held` for a viewer that was sent `since` after them. */
   find(lens: number, row: number, held: number, since: number): boolean {
     const entries = this.#entries;
     let entry = this.lens(lens)!.first[row]! - 1;

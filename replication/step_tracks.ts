@@ -6,7 +6,7 @@ import { assert } from "../protocol/assert.ts";
 import { MAX_SNAPSHOT_ENTRIES } from "../protocol/limits.ts";
 import type { Writer } from "../protocol/writer.ts";
 import type { Grants } from "../permissions/grants.ts";
-import { bitCount, newestAcked } from "./acked_history.ts";
+import { bitCount, foretellingOf, newestAcked } from "./acked_history.ts";
 import { COHORTS, Cohorts, STEP_TICKS } from "./cohorts.ts";
 import { grown } from "./grow.ts";
 import type { SectionBuilder } from "./section_builder.ts";
@@ -84,7 +84,7 @@ export class StepTracks {
   readonly #builder: SectionBuilder;
   /** By component: whether its values may go in step. */
   readonly #isFit: readonly boolean[];
-  /** By cohort what is due in this tick: the entity's record, the versions of it that the peer holds, how many were sent since. */
+  /** By cohort what is due in this tick: the entity's record, the versions of it that its value is coded against, how many were sent since. */
   readonly #due: Int32Array[] = [];
   readonly #dueCount = new Int32Array(COHORTS);
   /** Members of the section that is being built: those of `#due` from the first on. */
@@ -247,7 +247,9 @@ export class StepTracks {
       return;
     }
     const base = held & -held;
-    this.#memoHeld[k] = base | (newestAcked(held ^ base));
+    const age = 31 - Math.clz32(base);
+    const foretelling = foretellingOf(newestAcked((held >>> age) >>> 1));
+    this.#memoHeld[k] = base | ((foretelling << age) << 1);
     this.#memoSince[k] = bitCount(versions & (base - 1));
   }
 

@@ -7,7 +7,7 @@ import { MAX_VERSIONS } from "../protocol/limits.ts";
 import { SUBTICKS, type TimelineTime } from "../protocol/timeline_units.ts";
 import type { EntityId } from "../protocol/entity_id.ts";
 import type { FieldGrant, Grants } from "../permissions/grants.ts";
-import { ACKED_TICKS, newestAcked } from "./acked_history.ts";
+import { ACKED_TICKS, ageOfNewest, foretellingOf } from "./acked_history.ts";
 import { MAX_BEFORE, References } from "./coding/motion_codec.ts";
 import type { MotionTables } from "./coding/motion_model.ts";
 import { FieldCodec } from "./field_codec.ts";
@@ -64,8 +64,8 @@ class Basis {
   baseWorldTick = 0;
   baseNulled = 0;
   baseOffset = 0;
-  /** Acknowledged versions before it, and versions sent since. */
-  ackedBefore = 0;
+  /** Versions before it from which the value is foretold (`foretellingOf`), and versions sent since. */
+  foretelling = 0;
   since = 0;
 
   /** No reference: an absolute value. */
@@ -74,7 +74,7 @@ class Basis {
     this.baseWorldTick = 0;
     this.baseNulled = 0;
     this.baseOffset = 0;
-    this.ackedBefore = 0;
+    this.foretelling = 0;
     this.since = 0;
   }
 }
@@ -235,7 +235,7 @@ export class ValueEncoder {
       basis.baseWorldTick = words[at + BASE_WORLD_TICK]!;
       basis.baseNulled = words[at + BASE_NULLED]!;
       basis.baseOffset = words[at + BASE_OFFSET]!;
-      basis.ackedBefore = words[at + ACKED_BEFORE]!;
+      basis.foretelling = foretellingOf(words[at + ACKED_BEFORE]!);
       basis.since = words[at + VERSION_COUNT]! - words[at + BASE_COUNT]!;
     } else {
       basis.clear();
@@ -247,7 +247,7 @@ export class ValueEncoder {
   /**
    * Codes the newest value of a row, a version of this tick, for a peer that got all its versions in step (`step_tracks.ts`).
    *
-   * @param held Versions that the peer holds: bit `i` for the one of the tick `i` before this one; there is one at least.
+   * @param held Its reference and the versions from which the value is foretold: bit `i` for the one of the tick `i` before this one.
    * @param since Versions sent after the newest of these.
    */
   encodeInStep(
@@ -277,7 +277,7 @@ export class ValueEncoder {
     basis.baseWorldTick = tick - age;
     basis.baseNulled = 0;
     basis.baseOffset = this.offsetAt(c, mask, row, tick - age);
-    basis.ackedBefore = newestAcked((held >>> age) >>> 1);
+    basis.foretelling = (held >>> age) >>> 1;
     basis.since = since;
     this.#share(writer, id, version);
   }
@@ -372,11 +372,11 @@ export class ValueEncoder {
    */
   #findHistory(base: number): boolean {
     const { component, row, mask, tick, versionTick } = this.#basis;
-    const { ackedBefore, baseTick, baseOffset, since } = this.#basis;
-    if (ackedBefore === 0) return false;
+    const { foretelling, baseTick, baseOffset, since } = this.#basis;
+    if (foretelling === 0) return false;
     let unit = ACKED_TICKS;
-    for (let rest = ackedBefore, last = 0; rest !== 0; rest &= rest - 1) {
-      const age = 32 - Math.clz32(rest & -rest);
+    for (let rest = foretelling, last = 0; rest !== 0; rest &= rest - 1) {
+      const age = ageOfNewest(rest);
       if (age - last < unit) unit = age - last;
       last = age;
     }
@@ -388,8 +388,8 @@ export class ValueEncoder {
     let isSteady = true;
     let before = 0;
     let version = base;
-    for (let rest = ackedBefore; rest !== 0; rest &= rest - 1) {
-      const age = 32 - Math.clz32(rest & -rest);
+    for (let rest = foretelling; rest !== 0; rest &= rest - 1) {
+      const age = ageOfNewest(rest);
       const units = age / unit;
       if (units > MAX_BEFORE || tick - baseTick + age > store.sureTicks) break;
       if (units !== Math.floor(units)) continue;
@@ -429,7 +429,7 @@ export class ValueEncoder {
     }
     key[6] = basis.baseWorldTick;
     key[7] = basis.baseNulled;
-    key[8] = basis.ackedBefore;
+    key[8] = basis.foretelling;
     key[9] = basis.versionTick;
     key[10] = basis.since;
     key[11] = this.offset;

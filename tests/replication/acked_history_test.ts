@@ -3,6 +3,7 @@ import {
   ACKED_TICKS,
   ACKED_VERSIONS,
   ackedBehindNewer,
+  foretellingOf,
   withAcked,
 } from "../../replication/acked_history.ts";
 import { below, createPrng } from "../support/prng.ts";
@@ -45,4 +46,41 @@ Deno.test("`ackedBehindNewer()` forgets what lies too far back, and shifts to th
   assertEquals(ackedBehindNewer(0b1, ACKED_TICKS + 1), 0);
   assertEquals(withAcked(0b1, ACKED_TICKS + 1), 0b1);
   assertEquals(withAcked(0b1, ACKED_TICKS), (1 << 31) | 0b1);
+});
+
+Deno.test("`foretellingOf()` takes whole units, all five or the first two, and what there is where one of those is missing", () => {
+  // Bit `i` is the version `i + 1` ticks before the reference.
+  const cases: readonly (readonly [history: number, chosen: number])[] = [
+    [0, 0],
+    [0b1, 0b1],
+    // All five, and what lies behind is no matter.
+    [0b11111, 0b11111],
+    [0b1111111, 0b11111],
+    [0b1011111, 0b11111],
+    // The first two, whichever of the others is missing, or not there yet.
+    [0b11, 0b11],
+    [0b111, 0b11],
+    [0b1111, 0b11],
+    [0b1101111, 0b11],
+    [0b1110111, 0b11],
+    [0b1111011, 0b11],
+    [0b1010011, 0b11],
+    // The first or second is missing.
+    [0b1111110, 0b11110],
+    [0b1111101, 0b11101],
+    [0b100, 0b100],
+    // Of every second and every third tick.
+    [0b1010101010, 0b1010101010],
+    [0b10101010101010, 0b1010101010],
+    [0b10100000001010, 0b1010],
+    [0b100100000100100, 0b100100],
+    // The least gap is the unit, wherever it is.
+    [0b110000010, 0b10],
+    // Longer ago than there are ticks to remember.
+    [1 << 31, 1 << 31],
+    [(1 << 31) | (1 << 15), (1 << 31) | (1 << 15)],
+  ];
+  for (const [history, chosen] of cases) {
+    assertEquals(foretellingOf(history).toString(2), chosen.toString(2), history.toString(2));
+  }
 });

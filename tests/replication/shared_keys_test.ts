@@ -100,7 +100,7 @@ Deno.test("what one link coded for a peer that was sent nothing since its refere
   view.slots = Int32Array.of(1);
   view.distanceSquared = Float64Array.of(1);
   view.count = 1;
-  const heard = 7;
+  const heard = 5;
   const pause = 30;
   const end = 41;
   /** The last datagram of each link: of one that sends all the time, and of one that rests from `pause` to `end`. */
@@ -122,7 +122,7 @@ Deno.test("what one link coded for a peer that was sent nothing since its refere
         const writer = new Writer();
         assert(sender.writeSection(writer, 8_800, tick, tick));
         last[i] = writer.finish().toHex();
-        // Each seventh datagram is heard of, up to the pause.
+        // Each fifth datagram is heard of, up to the pause.
         if (tick % heard === 1 && tick < pause) sender.handleAcked(tick);
       }
     }
