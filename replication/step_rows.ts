@@ -48,6 +48,8 @@ export class StepLens {
   readonly number: number;
   readonly component: number;
   readonly mask: number;
+  /** No other lens has its place. */
+  isInPlace = true;
   readonly #store: VersionStore;
   // By row.
   #tick = new Float64Array(0);
@@ -203,7 +205,10 @@ export class StepRows {
       this.#round += 1;
     }
     const before = lenses[place];
-    if (before !== undefined) this.#byComponent[before.component]!.delete(before.mask);
+    if (before !== undefined) {
+      before.isInPlace = false;
+      this.#byComponent[before.component]!.delete(before.mask);
+    }
     const number = place + MAX_STEP_LENSES * this.#round;
     const lens = new StepLens(grant, mask, store, number, tick, before);
     byMask.set(mask, lens);
@@ -233,9 +238,9 @@ export class StepRows {
   }
 
   /** Looks for the newest value of a row as coded against the versions in `held` for a viewer that was sent `since` after them. */
-  find(lens: number, row: number, held: number, since: number): boolean {
+  find(lens: StepLens, row: number, held: number, since: number): boolean {
     const entries = this.#entries;
-    let entry = this.lens(lens)!.first[row]! - 1;
+    let entry = lens.first[row]! - 1;
     for (let left = LONGEST_SEARCH; entry >= 0 && left > 0; left--) {
       const at = entry * COLUMNS;
       if (entries[at + HELD] === held && entries[at + SINCE] === since) {
@@ -253,14 +258,14 @@ export class StepRows {
   }
 
   /** Keeps what the fields of this object say under the key for which `find` has just found nothing. */
-  keep(lens: number, row: number, held: number, since: number): void {
+  keep(lens: StepLens, row: number, held: number, since: number): void {
     if (this.#count === MAX_SHARED_ENCODINGS) return;
     const at = this.#count * COLUMNS;
     if (at === this.#entries.length) {
       this.#entries = grown(this.#entries, at * 2);
       this.#places = grown(this.#places, this.#places.length * 2);
     }
-    const { first } = this.lens(lens)!;
+    const { first } = lens;
     const entries = this.#entries;
     entries[at + HELD] = held;
     entries[at + SINCE] = since;
@@ -271,7 +276,7 @@ export class StepRows {
     entries[at + UNIT] = this.unit;
     entries[at + BEFORE] = this.before;
     entries[at + OFFSET] = this.offset;
-    this.#places[2 * this.#count] = lens % MAX_STEP_LENSES;
+    this.#places[2 * this.#count] = lens.number % MAX_STEP_LENSES;
     this.#places[2 * this.#count + 1] = row;
     this.#count += 1;
     first[row] = this.#count;

@@ -12,7 +12,7 @@ import { grown } from "./grow.ts";
 import type { SectionBuilder } from "./section_builder.ts";
 import { LateEntries } from "./late_entries.ts";
 import type { LoggedEntry } from "./section_log.ts";
-import { isFitForStep, type StepRows } from "./step_rows.ts";
+import { isFitForStep, type StepLens, type StepRows } from "./step_rows.ts";
 import {
   ACKED,
   ACKED_BEFORE,
@@ -95,6 +95,7 @@ export class StepTracks {
   readonly #memoHeld = new Int32Array(COHORTS);
   readonly #memoSince = new Int32Array(COHORTS);
   #count = 0;
+  #lens: StepLens | undefined;
 
   /** A link on which nothing is in step yet; `isFree` says of each component whether the rate never makes its versions wait. */
   constructor(
@@ -202,7 +203,7 @@ export class StepTracks {
         return false;
       }
     }
-    const lens = this.#rows.lens(entities[at + STEP_LENS]!);
+    const lens = this.#lensOf(at);
     // Nobody looked through it for so long, and what it said of the last ticks is gone.
     if (lens === undefined) return this.leave(at);
     const id = entities[at + ENTITY_ID]!;
@@ -235,6 +236,16 @@ export class StepTracks {
     const goesAgain = (last & this.cohorts.lost[k]!) !== 0 || age >= resendTicks ||
       (isLossy && age >= HASTY_TICKS);
     return goesAgain ? this.leave(at) : true;
+  }
+
+  /** The lens of an entity in step: most have the one that was asked for last. */
+  #lensOf(at: number): StepLens | undefined {
+    const number = this.#pool.entities[at + STEP_LENS]!;
+    const last = this.#lens;
+    // One that made room is none of the rows' any more.
+    if (last !== undefined && last.number === number && last.isInPlace) return last;
+    this.#lens = this.#rows.lens(number);
+    return this.#lens;
   }
 
   #memo(k: number, changes: number): void {
@@ -442,21 +453,21 @@ export class StepTracks {
       const at = due[i * DUE_WORDS]!;
       const held = due[i * DUE_WORDS + 1]!;
       const since = due[i * DUE_WORDS + 2]!;
-      const lens = entities[at + STEP_LENS]!;
+      const lens = this.#lensOf(at)!;
       const row = entities[at + STEP_ROW]!;
       const source = rows.find(lens, row, held, since)
         ? this.#world.encodings.arena
         : this.#encode(at, lens, row, held, since);
-      builder.addInStep(at, rows.lens(lens)!.component, rows, source);
+      builder.addInStep(at, lens.component, rows, source);
     }
     return this.#added;
   }
 
   /** Codes what no link has coded this way in this tick; the fields of the rows tell what came of it. */
-  #encode(at: number, lens: number, row: number, held: number, since: number): Writer {
+  #encode(at: number, lens: StepLens, row: number, held: number, since: number): Writer {
     const encoder = this.#encoder;
     const rows = this.#rows;
-    const { component, mask } = rows.lens(lens)!;
+    const { component, mask } = lens;
     const { tick } = this.cohorts;
     const id = this.#pool.entities[at + ENTITY_ID]!;
     encoder.encodeInStep(this.#builder.scratch, id, component, mask, row, tick, held, since);

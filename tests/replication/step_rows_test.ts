@@ -129,10 +129,10 @@ Deno.test("`StepRows.lensOf()` gives the place of the lens through which nobody 
   assertEquals(rows.lens(next)!.changes(row, 7, 10 + rest), 0);
   // What was coded in the tick is found under the new number alone.
   rows.begin(10 + rest);
-  rows.keep(next, row, 1, 0);
-  assert(rows.find(next, row, 1, 0));
+  rows.keep(rows.lens(next)!, row, 1, 0);
+  assert(rows.find(rows.lens(next)!, row, 1, 0));
   rows.forget();
-  assert(!rows.find(next, row, 1, 0));
+  assert(!rows.find(rows.lens(next)!, row, 1, 0));
 });
 
 Deno.test("`StepRows.find()` finds what was kept in this tick under all of the key, and a full store takes no more", () => {
@@ -143,22 +143,22 @@ Deno.test("`StepRows.find()` finds what was kept in this tick under all of the k
   for (const mask of [1, 2]) rows.lens(rows.lensOf(PLAIN!, mask, store, 1))!.changes(row, 1, 1);
   rows.begin(1);
   Object.assign(rows, { start: 5, bits: 6, age: 7, unit: 8, before: 9, offset: -10 });
-  rows.keep(0, row, 0b110, 2);
+  rows.keep(rows.lens(0)!, row, 0b110, 2);
   Object.assign(rows, { start: 0, bits: 0, age: 0, unit: 0, before: 0, offset: 0 });
   const others: [number, number, number][] = [[1, 0b110, 2], [0, 0b111, 2], [0, 0b110, 3]];
-  for (const [lens, held, since] of others) assert(!rows.find(lens, row, held, since));
-  assert(rows.find(0, row, 0b110, 2));
+  for (const [lens, held, since] of others) assert(!rows.find(rows.lens(lens)!, row, held, since));
+  assert(rows.find(rows.lens(0)!, row, 0b110, 2));
   const { start, bits, age, unit, before, offset } = rows;
   assertEquals([start, bits, age, unit, before, offset], [5, 6, 7, 8, 9, -10]);
   rows.begin(1);
-  assert(rows.find(0, row, 0b110, 2));
+  assert(rows.find(rows.lens(0)!, row, 0b110, 2));
   rows.begin(2);
-  assert(!rows.find(0, row, 0b110, 2));
-  rows.keep(0, row, 0b110, 2);
+  assert(!rows.find(rows.lens(0)!, row, 0b110, 2));
+  rows.keep(rows.lens(0)!, row, 0b110, 2);
   rows.forget();
-  assert(!rows.find(0, row, 0b110, 2));
-  for (let i = 0; i < MAX_SHARED_ENCODINGS; i++) rows.keep(0, row, i, 0);
-  rows.keep(0, row, -1, 0);
-  assert(!rows.find(0, row, -1, 0));
-  assert(rows.find(0, row, MAX_SHARED_ENCODINGS - 1, 0));
+  assert(!rows.find(rows.lens(0)!, row, 0b110, 2));
+  for (let i = 0; i < MAX_SHARED_ENCODINGS; i++) rows.keep(rows.lens(0)!, row, i, 0);
+  rows.keep(rows.lens(0)!, row, -1, 0);
+  assert(!rows.find(rows.lens(0)!, row, -1, 0));
+  assert(rows.find(rows.lens(0)!, row, MAX_SHARED_ENCODINGS - 1, 0));
 });
