@@ -211,6 +211,11 @@ export class EntityTable {
     this.#changeFirst = slot;
   }
 
+  /** Tick of the latest change of a slot, or a later one. Takes any slot used so far. */
+  changeTick(slot: number): number {
+    return this.#changeTick[slot]!;
+  }
+
   /** Calls `fn` with each slot that changed at `tick` or later, latest change first. `fn` must not change the table. */
   forEachChanged(tick: number, fn: (slot: number) => void): void {
     let slot = this.#changeFirst;

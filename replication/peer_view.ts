@@ -9,6 +9,7 @@ import { type LinkDirection, type LinkPeer, LinkRights } from "./link_rights.ts"
 import { grown } from "./grow.ts";
 import { SlotIndex } from "./slot_index.ts";
 import {
+  AT_REST,
   ENTITY_ABOVE,
   ENTITY_BELOW,
   ENTITY_ID,
@@ -49,7 +50,7 @@ export class PeerView {
   readonly #direction: LinkDirection;
   readonly #historyTicks: number;
   readonly #onDrop: (track: EntityTrack) => void;
-  readonly #leaveStep: (at: number) => void;
+  readonly #onRecall: (at: number) => void;
   readonly #byId = new Map<EntityId, EntityTrack>();
   // Entities that the peer last heard of as out of view and whose track is gone: their end must still be told.
   readonly #dormant: EntityId[] = [];
@@ -79,7 +80,7 @@ export class PeerView {
 
   /**
    * A view of nothing yet. `peer` is the client's peer id, in both directions; `onDrop` is called with each track that is dropped, so that
-   * the sender takes back what it holds, `leaveStep` with the record of an entity that has to go out of step.
+   * the sender takes back what it holds, `onRecall` with the record of an entity that has to go out of step, or to end its rest.
    */
   constructor(
     pool: TrackPool,
@@ -90,11 +91,11 @@ export class PeerView {
       readonly direction: LinkDirection;
     } & LinkPeer,
     onDrop: (track: EntityTrack) => void,
-    leaveStep: (at: number) => void,
+    onRecall: (at: number) => void,
   ) {
     this.#pool = pool;
     this.#onDrop = onDrop;
-    this.#leaveStep = leaveStep;
+    this.#onRecall = onRecall;
     this.#world = options.world;
     this.#grants = options.grants;
     this.#peer = options.peer;
@@ -179,7 +180,7 @@ export class PeerView {
     this.#compileMasks();
     for (let i = 0; i < this.count; i++) {
       const track = this.trackAt(this.records[i]!);
-      this.outOfStep(track.at);
+      this.recall(track.at);
       track.lookAnew();
       const masks = track.isOwn ? this.#ownMask : this.#otherMask;
       for (const value of track.values) {
@@ -196,7 +197,7 @@ export class PeerView {
     if (this.#ownMask[component] === 0) return undefined;
     let track = this.#byId.get(id);
     if (track === undefined) track = this.#add(id);
-    this.outOfStep(track.at);
+    this.recall(track.at);
     if (track.state === ViewState.Gone) return undefined;
     track.isOwn = true;
     track.lookAnew();
@@ -216,14 +217,14 @@ export class PeerView {
   release(id: EntityId): void {
     const track = this.#byId.get(id);
     if (track === undefined) return;
-    this.outOfStep(track.at);
+    this.recall(track.at);
     track.isReleased = true;
     track.lookAnew();
   }
 
-  /** What follows changes the entity's record, which has to say how things stand: it is not in step any more. */
-  outOfStep(at: number): void {
-    if ((this.#pool.entities[at + ENTITY_MARKS]! & IN_STEP) !== 0) this.#leaveStep(at);
+  /** What follows reads or changes the entity's record, which has to say how things stand: it is neither in step nor at rest any more. */
+  recall(at: number): void {
+    if ((this.#pool.entities[at + ENTITY_MARKS]! & (IN_STEP | AT_REST)) !== 0) this.#onRecall(at);
   }
 
   /** Whether the peer is sent nothing of this component, even of its own entities. */
@@ -327,7 +328,8 @@ export class PeerView {
     this.#asBefore += 1;
     // What is in step stands in no line: how near it is counts when it stands there again.
     if ((marks & IN_STEP) !== 0) return true;
-    words[at + ENTITY_MARKS] = (marks & ~NEARNESS_MARKS) | nearness(marks, distanceSquared);
+    const present = (marks & ~NEARNESS_MARKS) | nearness(marks, distanceSquared);
+    if (present !== marks) words[at + ENTITY_MARKS] = present;
     return true;
   }
 
@@ -343,7 +345,7 @@ export class PeerView {
     const masks = isOwn ? this.#ownMask : this.#otherMask;
     let track = this.#byId.get(id);
     if (track?.seenTick === tick) return;
-    if (track !== undefined) this.outOfStep(track.at);
+    if (track !== undefined) this.recall(track.at);
     if (track === undefined && isOwn) track = this.#add(id);
     let visibleCount = 0;
     let isTouched = false;
@@ -456,7 +458,7 @@ export class PeerView {
 
   /** Looks after one track; true when it was dropped. */
   #sweep(track: EntityTrack): boolean {
-    this.outOfStep(track.at);
+    this.recall(track.at);
     if (track.state !== ViewState.Gone) {
       if (!this.#world.isAlive(track.id) && !track.isReleased) {
         track.state = ViewState.Gone;

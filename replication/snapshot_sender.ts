@@ -16,9 +16,11 @@ import { SectionBuilder } from "./section_builder.ts";
 import { sectionWidths } from "./section_layout.ts";
 import { SectionLog } from "./section_log.ts";
 import { COHORTS, STEP_TICKS } from "./cohorts.ts";
+import { RestTracks } from "./rest_tracks.ts";
 import { StepTracks } from "./step_tracks.ts";
 import { TrackAcks } from "./track_acks.ts";
 import {
+  AT_REST,
   ENTITY_MARKS,
   ENTITY_SENT,
   HAS_OTHERS,
@@ -77,6 +79,7 @@ export class SnapshotSender {
   readonly #planner: EntityPlanner;
   readonly #acks: TrackAcks;
   readonly #steps: StepTracks;
+  readonly #rest: RestTracks;
   #tick = NEVER;
   /** Tick of the last look at what the peer sees. */
   #viewTick = NEVER;
@@ -107,7 +110,7 @@ export class SnapshotSender {
       pool,
       options,
       (track) => places.releaseAll(track),
-      (at) => this.#steps.leave(at),
+      (at) => this.#recall(at),
     );
     const mayName = direction === "down" ? (id: EntityId) => this.#view.isShown(id) : undefined;
     this.#encoder = new ValueEncoder(pool, grants, world, mayName, options.tables);
@@ -116,6 +119,12 @@ export class SnapshotSender {
     const isFree = Array.from(rateTicks, (ticks) => direction === "down" && ticks <= 1);
     this.#steps = new StepTracks(pool, grants, world, this.#encoder, this.#builder, isFree);
     const steps = this.#steps;
+    this.#rest = new RestTracks(
+      pool,
+      grants,
+      world,
+      direction === "down" && this.#encoder.isShared,
+    );
     this.#acks = new TrackAcks(
       pool,
       this.#view,
@@ -235,7 +244,7 @@ export class SnapshotSender {
   putRight(id: EntityId, c: number): void {
     const track = this.#view.find(id);
     if (track === undefined) return;
-    this.#view.outOfStep(track.at);
+    this.#view.recall(track.at);
     track.find(c)?.force();
   }
 
@@ -266,7 +275,7 @@ export class SnapshotSender {
     const value = track?.find(c);
     const row = this.#world.row(id, c);
     if (track === undefined || value === undefined || row < 0) return false;
-    this.#view.outOfStep(track.at);
+    this.#view.recall(track.at);
     return value.isAcked && !value.isForced && !this.#encoder.isChanged(id, value.at, row);
   }
 
@@ -378,15 +387,29 @@ export class SnapshotSender {
     this.#planner.tick = tick;
     const { records, count } = this.#view;
     for (let i = 0; i < count; i++) {
-      this.#view.outOfStep(records[i]!);
-      this.#planner.refresh(records[i]!);
+      const at = records[i]!;
+      if (this.#isAtRest(at)) continue;
+      this.#view.recall(at);
+      this.#planner.refresh(at);
     }
+    this.#rest.handleLooked(tick);
+  }
+
+  /** Whether an entity rests, and goes on doing so. */
+  #isAtRest(at: number): boolean {
+    return (this.#pool.entities[at + ENTITY_MARKS]! & AT_REST) !== 0 && this.#rest.isStill(at);
+  }
+
+  #recall(at: number): void {
+    if ((this.#pool.entities[at + ENTITY_MARKS]! & AT_REST) !== 0) this.#rest.wake(at);
+    else this.#steps.leave(at);
   }
 
   /** Puts the entities with something to send in line. */
   #beginTick(tick: number): void {
     this.#world.seal(tick);
     const steps = this.#steps;
+    const rest = this.#rest;
     const line = this.#line;
     if (line.count > 0 || steps.hasDue(0)) this.#crowdedTick = this.#tick;
     this.#tick = tick;
@@ -405,7 +428,10 @@ export class SnapshotSender {
     for (let i = 0; i < count; i++) {
       const at = records[i]!;
       const marks = words[at + ENTITY_MARKS]!;
-      if ((marks & IN_STEP) !== 0) {
+      if ((marks & AT_REST) !== 0) {
+        if (rest.isStill(at)) continue;
+        rest.wake(at);
+      } else if ((marks & IN_STEP) !== 0) {
         const isOtherDue = (marks & HAS_OTHERS) !== 0 && planner.refreshOthers(at);
         if (!mayStep || isOtherDue) steps.leave(at);
         else if (steps.look(at, planner.resendTicks, this.isLossy)) continue;
@@ -419,7 +445,9 @@ export class SnapshotSender {
       ) continue;
       if (isDue || isHeaderDue) this.#addToLine(at, isHeaderDue);
       else if (this.isLossy && this.#isUnsure(at)) this.#unsure.add(at, 0);
+      else rest.tryRest(at);
     }
+    rest.handleLooked(tick);
     line.sort();
   }
 

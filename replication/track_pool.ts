@@ -61,6 +61,8 @@ export const NEARNESS_MARKS: number = 3 << NEARNESS_SHIFT;
 /** One of its components goes in step: the record of that component says nothing until it is out of step. */
 export const IN_STEP = 1 << 9;
 export const HAS_OTHERS = 1 << 10;
+/** The peer holds all of it, and the world has not changed it: its record says how things stood when it came to rest (`rest_tracks.ts`). */
+export const AT_REST = 1 << 11;
 
 // Words of a component.
 /** Marks, see below. */

@@ -389,6 +389,11 @@ export class World {
     this.#entities.forEachChanged(tick, fn);
   }
 
+  /** Tick of the latest change of a slot, or a later one: what is older than a sealed tick has not changed since. Takes any slot used so far. */
+  changeTick(slot: number): number {
+    return this.#entities.changeTick(slot);
+  }
+
   /** Latest tick that `forEachChanged` knows of; 0 before the first change. */
   get latestChange(): number {
     return this.#entities.latestChange;
