@@ -6,7 +6,6 @@ import type { Grants } from "../permissions/grants.ts";
 import {
   ACKED,
   AT_REST,
-  BASE_TICK,
   BASE_WORLD_TICK,
   CHANGED,
   ENTITY_FIRST,
@@ -14,24 +13,19 @@ import {
   ENTITY_MARKS,
   FORCED,
   HEADER_ACKED,
-  IN_PIECES,
   KNOWN_WORLD_TICK,
-  LINK_TICK,
   LINK_WORLD_TICK,
   NEVER,
-  STATE_MARKS,
-  SYNCED,
   type TrackPool,
   VALUE_COMPONENT,
   VALUE_MARKS,
   VALUE_NEXT,
   VISIBLE,
 } from "./track_pool.ts";
-import { ViewState } from "./tracks.ts";
 import type { World } from "./world.ts";
 
-/** Marks of a value, and those that one has which the peer holds. */
-const RESTLESS = ACKED | CHANGED | FORCED | IN_PIECES;
+/** Of these marks a value that the peer holds has the first alone. */
+const HELD_MARKS = ACKED | CHANGED | FORCED;
 
 /**
  * The entities at rest of one link.
@@ -71,11 +65,13 @@ export class RestTracks {
   tryRest(at: number): void {
     const { entities, values } = this.#pool;
     const marks = entities[at + ENTITY_MARKS]!;
-    if ((marks & HEADER_ACKED) === 0 || (marks & STATE_MARKS) !== ViewState.Alive) return;
+    if ((marks & HEADER_ACKED) === 0) return;
     for (let v = entities[at + ENTITY_FIRST]!; v >= 0; v = values[v + VALUE_NEXT]!) {
       const valueMarks = values[v + VALUE_MARKS]!;
       if ((valueMarks & VISIBLE) === 0) continue;
-      if ((valueMarks & RESTLESS) !== ACKED || !this.#isFit[values[v + VALUE_COMPONENT]!]!) return;
+      if ((valueMarks & HELD_MARKS) !== ACKED || !this.#isFit[values[v + VALUE_COMPONENT]!]!) {
+        return;
+      }
     }
     entities[at + ENTITY_MARKS] = marks | AT_REST;
   }
@@ -86,13 +82,10 @@ export class RestTracks {
     const tick = this.#lookedTick;
     entities[at + ENTITY_MARKS] = entities[at + ENTITY_MARKS]! & ~AT_REST;
     for (let v = entities[at + ENTITY_FIRST]!; v >= 0; v = values[v + VALUE_NEXT]!) {
-      const marks = values[v + VALUE_MARKS]!;
-      if ((marks & VISIBLE) === 0) continue;
-      // As in looks that find nothing changed.
-      if ((marks & SYNCED) === 0) {
-        values[v + LINK_WORLD_TICK] = tick;
-        if (values[v + BASE_TICK] === values[v + LINK_TICK]) values[v + BASE_WORLD_TICK] = tick;
-      }
+      if ((values[v + VALUE_MARKS]! & VISIBLE) === 0) continue;
+      // The newest version sent is acknowledged, and with it the reference; of what the peer wrote itself there is none.
+      values[v + LINK_WORLD_TICK] = tick;
+      values[v + BASE_WORLD_TICK] = tick;
       values[v + KNOWN_WORLD_TICK] = tick;
     }
   }
