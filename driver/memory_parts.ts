@@ -95,8 +95,8 @@ const VERSION_BYTES = 28;
 const ROW_BYTES = 17;
 /** Bytes of one entity in the table of a world, its component words apart. */
 const ENTITY_BYTES = 41;
-/** Bytes of one entity in the interest grid and a list of candidates, doubling included. */
-const INTEREST_BYTES = 128;
+/** Bytes of one entity in the interest grid, a list of candidates and one of what changed, doubling included. */
+const INTEREST_BYTES = 136;
 /** Bytes of one entity's component that peers write: who did last, and which fields. */
 const WRITER_BYTES = 8;
 /** Bytes of one entity's component whose writes are checked: three times, two allowances of silence. */

@@ -23,6 +23,7 @@ import type { PendingEvent } from "./event_router.ts";
 import type { ChannelPeer } from "./channel_table.ts";
 import type { ChannelMessage, PeerLink } from "./peer_link.ts";
 import type { PeerStreams } from "./peer_streams.ts";
+import { StillViewer } from "../replication/still_viewer.ts";
 import type { WorkBudget } from "./work_budget.ts";
 
 /** A connection that has not joined yet. */
@@ -80,6 +81,8 @@ export class ServerPeer implements ChannelPeer {
   readonly strayLimit = new RateLimiter({ rateHz: MAX_STRAY_REFUSALS_PER_S, maxKeys: 1 });
   role: number;
   grantEpoch: number;
+  /** Where it was, and what that showed it. */
+  readonly still: StillViewer = new StillViewer();
   /** The entity whose position is this peer's point of view and in whose zone it stands, 0 while it has none. */
   viewpoint: EntityId = 0;
   /** Something came from it after it was let in, so it holds the resume secret that it was given with that. */

@@ -29,6 +29,7 @@ export class ServerTick {
   readonly #interest: Interest;
   readonly #candidates = createInterestResult();
   readonly #viewpoint = new Float64Array(3);
+  #run = 0;
 
   /** Ticks of the parts' state. */
   constructor(parts: TickParts) {
@@ -43,6 +44,8 @@ export class ServerTick {
     this.#interest.rebuild();
     // What comes to life in this tick is seen by everyone in it.
     for (const peer of state.peers.values()) writes.finishSpawns(peer, time, nowMs);
+    this.#interest.listChanged();
+    this.#run += 1;
     // From here on datagrams are built: what changes belongs to the next tick.
     state.lastTick = tick;
     state.zones.handleTick(nowMs);
@@ -62,14 +65,22 @@ export class ServerTick {
     const sees = peer.viewpoint !== NO_ENTITY &&
       state.world.position(peer.viewpoint, this.#viewpoint);
     const eye = sees ? this.#viewpoint : undefined;
-    this.#interest.query(eye, this.#candidates, state.zones.seenBy(peer));
+    const { still, sender } = peer;
+    const candidates = this.#candidates;
+    const zones = state.zones.seenBy(peer);
+    if (still.isStill(this.#run, eye, zones) && sender.mayLookAtChanges) {
+      this.#interest.queryChanged(eye, candidates, zones);
+    } else {
+      this.#interest.query(eye, candidates, zones);
+      still.proposed = candidates.count;
+    }
     voice.setListener(peer.peer, peer.role, eye);
-    peer.sender.updateView(tick, this.#candidates);
+    sender.updateView(tick, candidates);
     peer.link.sendSlot(time, nowMs, true);
-    if (peer.control.bufferedBytes <= MAX_CONTROL_BACKLOG_BYTES) return this.#candidates.count;
+    if (peer.control.bufferedBytes <= MAX_CONTROL_BACKLOG_BYTES) return still.proposed;
     state.counters.add("peers.overloaded");
     state.log.write(LogCode.Unresponsive, nowMs, peer.peer, CloseCode.Overloaded);
     peer.connection.close(CloseCode.Overloaded, "the control stream is not read");
-    return this.#candidates.count;
+    return still.proposed;
   }
 }

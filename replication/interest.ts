@@ -30,6 +30,14 @@ const NO_ZONES: ZonesSeen = createZonesSeen();
 const OPEN = 0;
 const ZONES = MAX_ZONES + 1;
 
+/** Slots that changed; the array is reused and grows. */
+export interface ChangedSlots {
+  /** How many. */
+  count: number;
+  /** Each once, in no order that means anything. */
+  slots: Int32Array;
+}
+
 /** Candidates of one viewer; the arrays are reused and grow. */
 export interface InterestResult {
   /** Candidates found. */
@@ -40,6 +48,8 @@ export interface InterestResult {
    * Square of the distance in metres; 0 for an entity without position, infinite for one with a position when the viewer has none.
    */
   distanceSquared: Float64Array;
+  /** What alone was looked at: candidates are those of these slots, and all others are what they were. Undefined: all were looked at. */
+  changed?: ChangedSlots | undefined;
 }
 
 /** An empty result. */
@@ -52,7 +62,8 @@ export function createInterestResult(): InterestResult {
 }
 
 /**
- * The grid over one world. Call `rebuild` once a tick after the last change, then `query` for each viewer.
+ * The grid over one world. Call `rebuild` once a tick after the last change, then `query` for each viewer; or, for one that is where it was
+ * at the call of `listChanged` before and has been asked for since then, `queryChanged`.
  *
  * What rests stays where it is: `rebuild` looks at the entities that changed since the last one, and moves those between cells that left
  * theirs.
@@ -68,6 +79,17 @@ export class Interest {
   readonly #look = (slot: number): void => this.#update(slot);
   /** The world's latest change that the last `rebuild` saw. */
   #seenTick = 0;
+  readonly #changed: ChangedSlots = { count: 0, slots: new Int32Array(FIRST_CAPACITY) };
+  readonly #noteChanged = (slot: number): void => {
+    const changed = this.#changed;
+    if (changed.count === changed.slots.length) {
+      changed.slots = grown(changed.slots, 2 * changed.count);
+    }
+    changed.slots[changed.count] = slot;
+    changed.count += 1;
+  };
+  /** The world's latest change that the last `listChanged` saw. */
+  #listedTick = 0;
   // One record by slot, of eight 32-bit words: what a query reads of an entity lies in one cache line.
   #capacity = FIRST_CAPACITY;
   #words = new Int32Array(FIRST_CAPACITY * RECORD_WORDS);
@@ -104,6 +126,36 @@ export class Interest {
     this.#seenTick = world.latestChange;
   }
 
+  /** Lists what has changed since the last call, for viewers that stay where they are; what goes on changing in this tick is listed again. */
+  listChanged(): void {
+    // What came after `rebuild` is listed nowhere yet; the next one finds it.
+    this.#reserve(this.#world.maxSlot + 1);
+    this.#changed.count = 0;
+    this.#world.forEachChanged(this.#listedTick, this.#noteChanged);
+    this.#listedTick = this.#world.latestChange;
+  }
+
+  /** As `query`, of what `listChanged` listed alone. */
+  queryChanged(
+    position: Float64Array | undefined,
+    out: InterestResult,
+    seen: ZonesSeen = NO_ZONES,
+  ): void {
+    out.count = 0;
+    out.changed = this.#changed;
+    const words = this.#words;
+    const limit = this.#reach * this.#reach;
+    const { slots, count } = this.#changed;
+    for (let i = 0; i < count; i++) {
+      const slot = slots[i]!;
+      const at = slot * RECORD_WORDS;
+      const listed = words[at + LISTED]!;
+      if (listed === 0 || !seesInto(seen, this.#zone[slot]!)) continue;
+      const distance = distanceSquared(this.#metres, at, position);
+      if (listed > this.#tableSize || distance <= limit) push(out, slot, distance);
+    }
+  }
+
   /**
    * Finds the candidates for a viewer at `position` (metres; undefined: it has none) that sees into the closed zones `seen`.
    *
@@ -116,6 +168,7 @@ export class Interest {
     seen: ZonesSeen = NO_ZONES,
   ): void {
     out.count = 0;
+    out.changed = undefined;
     this.#queryZone(OPEN, position, out);
     for (let i = 0; i < seen.count; i++) this.#queryZone(seen.ids[i]!, position, out);
   }
@@ -252,6 +305,15 @@ export class Interest {
       this.#list(slot, listed > size ? this.#tableSize + zone : this.#hash(x, z, zone));
     }
   }
+}
+
+/** Whether a viewer sees what is listed under a zone. */
+function seesInto({ ids, count }: ZonesSeen, zone: number): boolean {
+  if (zone === OPEN) return true;
+  for (let i = 0; i < count; i++) {
+    if (ids[i] === zone) return true;
+  }
+  return false;
 }
 
 /** Square of the distance from the viewer to the position at `at`; NaN there means that the entity has none. */

@@ -1,10 +1,11 @@
 // What one peer sees of a world: which entities, and of each which components, with owner and epoch. It turns positions, rights and ends
 // of entities into header changes of tracks; nothing here is encoded or sent.
 
+import { assert } from "../protocol/assert.ts";
 import { DORMANT_CHECKS_PER_TICK } from "../protocol/limits.ts";
 import { type EntityId, entitySlot } from "../protocol/entity_id.ts";
 import type { Grants } from "../permissions/grants.ts";
-import { INTEREST_HYSTERESIS, type InterestResult } from "./interest.ts";
+import { type ChangedSlots, INTEREST_HYSTERESIS, type InterestResult } from "./interest.ts";
 import { type LinkDirection, type LinkPeer, LinkRights } from "./link_rights.ts";
 import { grown } from "./grow.ts";
 import { SlotIndex } from "./slot_index.ts";
@@ -34,6 +35,8 @@ const MIDDLE_SQUARED = 20 ** 2;
 
 /** More tracks than this that are new at once are sorted, not put at their places one by one. */
 const MAX_INSERTED = 16;
+
+const FIRST_CHANGED = 16;
 
 /** The tracks of one peer. */
 export class PeerView {
@@ -66,6 +69,12 @@ export class PeerView {
   #tick = NEVER;
   /** Tracks at which a look of this tick found all as before. */
   #asBefore = 0;
+  /** Something else than the world's changes asks for a look at all. */
+  #mustLookAtAll = true;
+  /** Tracks that may not be alive: they are looked after in each tick. */
+  #away = 0;
+  /** Records of slots that changed, of which the looks of this tick have to find those that are still there. */
+  #changed = new Int32Array(FIRST_CHANGED);
   /** So many tracks from the first on are in order. */
   #ordered = 0;
   /** Distance of the entity looked at, squared; handed over here, as a call would put each on the heap. */
@@ -134,7 +143,7 @@ export class PeerView {
 
   /** Bytes of its tables of whole numbers. */
   get heldBytes(): number {
-    return this.records.byteLength + this.#bySlot.heldBytes;
+    return this.records.byteLength + this.#changed.byteLength + this.#bySlot.heldBytes;
   }
 
   /** Puts `records` in order and gives each its place; what was in order already costs nothing. */
@@ -166,6 +175,7 @@ export class PeerView {
 
   /** The peer knows this entity from an earlier link: should it end before anything is sent of it, that is told. */
   assume(id: EntityId): void {
+    this.#mustLookAtAll = true;
     (this.#byId.get(id) ?? this.#add(id)).wasSent = true;
   }
 
@@ -176,6 +186,7 @@ export class PeerView {
 
   /** Takes over another role and the adjustments as they are now: components whose masks differ are erased on both ends and begin anew. */
   setRole(roleIndex: number): void {
+    this.#mustLookAtAll = true;
     const changed = this.#rights.update(roleIndex);
     this.#compileMasks();
     for (let i = 0; i < this.count; i++) {
@@ -232,11 +243,17 @@ export class PeerView {
     return this.#ownMask[component] === 0;
   }
 
-  /** Looks at the candidates of this tick and at the peer's own entities; whatever else is tracked leaves the view. */
+  /**
+   * Looks at the candidates of this tick and at the peer's own entities; whatever else is tracked leaves the view. Where these are the candidates
+   * of changed slots alone (only if `mayLookAtChanges`), so does what of these slots is tracked.
+   */
   updateDown(tick: number, candidates: InterestResult): void {
     this.#tick = tick;
     this.#asBefore = 0;
-    const { count, slots, distanceSquared } = candidates;
+    const { count, slots, distanceSquared, changed } = candidates;
+    assert(changed === undefined || this.mayLookAtChanges, "a first look is one at all");
+    this.#mustLookAtAll = false;
+    const expected = changed === undefined ? 0 : this.#expect(changed);
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!;
       const distance = distanceSquared[i]!;
@@ -247,8 +264,49 @@ export class PeerView {
       this.#see(id);
     }
     this.#world.forEachOwned(this.#peer, this.#seeOwned);
-    this.#sweepTracks();
+    if (changed === undefined) this.#sweepTracks();
+    else if (this.#away > 0 || this.#isMissing(expected)) this.#sweepChanged();
     this.#sweepDormant();
+  }
+
+  /** Whether the next look may be one at the world's changes since the last alone, for a viewer that is where it was. */
+  get mayLookAtChanges(): boolean {
+    return !this.#mustLookAtAll;
+  }
+
+  /** The looks of this tick have to find those of these slots that are still to be seen; returns how many records these are. */
+  #expect({ slots, count }: ChangedSlots): number {
+    const words = this.#pool.entities;
+    let expected = 0;
+    if (count > this.#changed.length) this.#changed = new Int32Array(2 * count);
+    for (let i = 0; i < count; i++) {
+      const at = this.#bySlot.get(slots[i]!);
+      if (at < 0) continue;
+      words[at + ENTITY_SEEN] = NEVER;
+      this.#changed[expected] = at;
+      expected += 1;
+    }
+    return expected;
+  }
+
+  /** Whether some of so many expected records was not found. */
+  #isMissing(expected: number): boolean {
+    const words = this.#pool.entities;
+    for (let i = 0; i < expected; i++) {
+      if (words[this.#changed[i]! + ENTITY_SEEN] === NEVER) return true;
+    }
+    return false;
+  }
+
+  /** As `#sweepTracks` where what did not change was not looked at. */
+  #sweepChanged(): void {
+    const tick = this.#tick;
+    const words = this.#pool.entities;
+    for (let i = 0; i < this.count; i++) {
+      const at = this.records[i]! + ENTITY_SEEN;
+      if (words[at] !== NEVER) words[at] = tick;
+    }
+    this.#sweepTracks();
   }
 
   /** Looks at the entities the client owns; those it lost leave the view. */
@@ -392,6 +450,7 @@ export class PeerView {
     track.isOwn = isOwn;
     if (track.removeUnseen(tick)) isTouched = true;
     const state = visibleCount > 0 || isOwn ? ViewState.Alive : ViewState.OutOfView;
+    if (state !== ViewState.Alive) this.#away += 1;
     if (state !== track.state) {
       track.state = state;
       track.outTick = tick;
@@ -442,12 +501,16 @@ export class PeerView {
     this.order();
     const { records, count } = this;
     let kept = 0;
+    this.#away = 0;
     for (let i = 0; i < count; i++) {
       const at = records[i]!;
       const words = this.#pool.entities;
       const isSeen = words[at + ENTITY_SEEN] === this.#tick &&
         (words[at + ENTITY_MARKS]! & STATE_MARKS) === ViewState.Alive;
-      if (!isSeen && this.#sweep(this.trackAt(at))) continue;
+      if (!isSeen) {
+        if (this.#sweep(this.trackAt(at))) continue;
+        this.#away += 1;
+      }
       records[kept] = at;
       words[at + ENTITY_PLACE] = kept;
       kept += 1;
@@ -524,6 +587,7 @@ export class PeerView {
       track.state = ViewState.Gone;
       track.wasSent = true;
       this.#dead += 1;
+      this.#away += 1;
       track.touchHeader(this.#tick);
     }
   }

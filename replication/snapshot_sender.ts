@@ -209,6 +209,14 @@ export class SnapshotSender {
     this.#planner.resendTicks = Math.ceil(1.25 * ticks) + 1;
   }
 
+  /**
+   * Whether the next `updateView` may be given the candidates of changed slots alone: if the peer's eye is where it was, and it has been given
+   * all changes since it was given everything.
+   */
+  get mayLookAtChanges(): boolean {
+    return this.#view.mayLookAtChanges;
+  }
+
   /** `down` only: decides what the peer sees at this tick, from the candidates that interest proposed for it. */
   updateView(tick: number, candidates: InterestResult): void {
     assert(this.#direction === "down", "a client sends what it owns, whatever the distance");
