@@ -190,7 +190,7 @@ export function memoryParts(grants: Grants, role: "server" | "client" | "loopbac
   buffer = doubled(maxEntities) * (INTEREST_BYTES + 16 + ID_BYTES);
   heap = (2 * maxEntities) * (4 * MAP_ENTRY_BYTES) + maxEntities * (4 * OBJECT_BYTES + 3 * 256);
   // Where what has just ended was: as much of this second as of the one before.
-  if (grants.zones.length > 0) heap += 2 * maxEntities * MAP_ENTRY_BYTES;
+  if (grants.zones.length > 0) heap += 2 * (maxEntities + grants.zones.length) * MAP_ENTRY_BYTES;
   part("world: ids, handles, interest, what waits for the engine", ["maxEntities"], heap, buffer);
 
   // What links code alike in one tick.

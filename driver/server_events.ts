@@ -63,7 +63,7 @@ export class ServerEvents {
     if (!this.#limits[grant.index]!.take(0, nowMs)) return deny(Rule.Rate, grant.id);
     // The state of the event's own batch goes with the next tick.
     const time = (state.lastTick + 1) * SUBTICKS;
-    const zones = event.unknown.map((handle) => state.zones.ofEnded(handle));
+    const zones = event.unknown.flatMap((handle) => state.zones.ofEnded(handle));
     this.#queue({ index: grant.index, value, from: SERVER_PEER, to: message.to, time, zones });
   }
 

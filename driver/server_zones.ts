@@ -18,6 +18,9 @@ export class ServerZones {
   // Zones of entities that the own engine ended lately, by its handles, and of those before them.
   #ended = new Map<Handle, number>();
   #endedBefore = new Map<Handle, number>();
+  // Zones of such entities that were too many to remember, of this moment and of the one before.
+  #crowded = new Set<number>();
+  #crowdedBefore = new Set<number>();
   #turnMs = 0;
 
   /** The zones that the manifest declares, with the entities of `world` in them. */
@@ -60,19 +63,37 @@ export class ServerZones {
   noteEnded(handle: Handle, id: EntityId): void {
     const zone = this.#world.lastZone(id);
     if (zone === 0) return;
-    if (this.#ended.size >= this.#mostEnded) this.handleTick(Infinity);
+    if (this.#ended.size >= this.#mostEnded) {
+      for (const forgotten of this.#endedBefore.values()) this.#crowded.add(forgotten);
+      this.#forget();
+    }
     this.#ended.set(handle, zone);
   }
 
-  /** The zone in which an entity was that the own engine ended a moment ago, 0 for none and for others. */
-  ofEnded(handle: Handle): number {
-    return this.#ended.get(handle) ?? this.#endedBefore.get(handle) ?? 0;
+  /**
+   * The zones in which an entity may have been that the own engine ended a moment ago: that one, and none where it was in none. Of what was too
+   * much to remember all zones that it was in are given, for whatever is not known.
+   */
+  ofEnded(handle: Handle): readonly number[] {
+    const zone = this.#ended.get(handle) ?? this.#endedBefore.get(handle);
+    return zone === undefined ? [...this.#crowded, ...this.#crowdedBefore] : [zone];
+  }
+
+  /** Ended entities whose zones are remembered. */
+  get rememberedCount(): number {
+    return this.#ended.size + this.#endedBefore.size;
   }
 
   /** Forgets what ended longer than a moment ago. */
   handleTick(nowMs: number): void {
     if (nowMs < this.#turnMs) return;
-    this.#turnMs = nowMs === Infinity ? this.#turnMs : nowMs + CROSSING_MS;
+    this.#turnMs = nowMs + CROSSING_MS;
+    this.#forget();
+    this.#crowdedBefore = this.#crowded;
+    this.#crowded = new Set();
+  }
+
+  #forget(): void {
     this.#endedBefore = this.#ended;
     this.#ended = new Map();
   }

@@ -26,18 +26,30 @@ Deno.test("`ofEnded()` knows where an entity ended for a second at least, and fo
   for (const [ms, zone] of [[1, 4], [CROSSING_MS - 1, 4], [CROSSING_MS, 4]] as const) {
     const zones = ended(1);
     zones.handleTick(ms);
-    assertEquals([zones.ofEnded(1), zones.ofEnded(2)], [zone, 0], `${ms} ms`);
+    assertEquals([zones.ofEnded(1), zones.ofEnded(2)], [[zone], []], `${ms} ms`);
   }
   const zones = ended(1);
   zones.handleTick(CROSSING_MS);
   zones.handleTick(2 * CROSSING_MS);
-  assertEquals(zones.ofEnded(1), 0);
+  assertEquals(zones.ofEnded(1), []);
 });
 
 Deno.test("`noteEnded()` keeps as many as the world can hold at once, and at most twice that", () => {
   const zones = ended(1_000);
-  const known = Array.from({ length: 1_000 }, (_, i) => i + 1)
-    .filter((handle) => zones.ofEnded(handle) !== 0);
-  assertEquals(known.includes(1_000) && known.includes(1_000 - GRANTS.maxEntities), true);
-  assertEquals(known.length <= 2 * GRANTS.maxEntities, true);
+  assertEquals(zones.rememberedCount >= GRANTS.maxEntities, true);
+  assertEquals(zones.rememberedCount <= 2 * GRANTS.maxEntities, true);
+});
+
+Deno.test("`ofEnded()` gives whatever is not known the zones of what was too much to remember, for a second at least, and for two at most", () => {
+  for (const [count, isCrowded] of [[2 * GRANTS.maxEntities, false], [1_000, true]] as const) {
+    const zones = ended(count);
+    const others = isCrowded ? [4] : [];
+    assertEquals(zones.ofEnded(count), [4]);
+    assertEquals(zones.ofEnded(1), [4], "known, or too much to remember");
+    assertEquals(zones.ofEnded(5_000), others);
+    zones.handleTick(CROSSING_MS);
+    assertEquals(zones.ofEnded(5_000), others);
+    zones.handleTick(2 * CROSSING_MS);
+    assertEquals(zones.ofEnded(5_000), []);
+  }
 });
