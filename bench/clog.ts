@@ -7,6 +7,7 @@ import type { Grants } from "../permissions/grants.ts";
 import { parseManifest } from "../permissions/manifest.ts";
 import type { Direction, SimulatedPair } from "../transport/simulated.ts";
 import { Backlog } from "./backlog.ts";
+import { boundOf, type BoundParts, ClogBound } from "./clog_bound.ts";
 import { CLOG_HZ, playPeople } from "./clog_people.ts";
 import { heapAfterCollection, rounded, slopeOf } from "./cpu_meter.ts";
 import { fanoutWorld, manifestText } from "./fanout_manifest.ts";
@@ -26,6 +27,8 @@ const LOSS = 0.02;
 const QUEUE_BYTES = 262_144;
 /** Time from the last join until anything counts, ms. */
 const WARM_UP_MS = 5_000;
+/** Ticks after which what was lost goes again, where as much waits in front of the links as may: a round trip's worth. */
+const RESEND_TICKS = Math.ceil(1.25 * 2 * RTT_MS * CLOG_HZ / 1000) + 1;
 /** Time between two looks at the heap, ms. */
 const HEAP_MS = 5_000;
 
@@ -47,6 +50,8 @@ export interface ClogFigures {
   readonly backlog_rtt_p99: number;
   readonly heap_slope_kB_per_min: number;
   readonly max_staleness_ms: number;
+  /** Infinite where nothing is proven. */
+  readonly staleness_bound_ms: number;
   readonly staleness_p99_ms: number;
   readonly updates_per_pair: number;
   readonly kBps_down: number;
@@ -112,6 +117,7 @@ function clogGrants(users: number): Grants {
 export function measureClog(options: ClogOptions, log: (line: string) => void): ClogFigures {
   const { users, seconds, seed, linkBytesPerSecond } = options;
   const backlog = new Backlog(LATENCY_MS);
+  const bound = new ClogBound(users, RESEND_TICKS);
   const room: SimRoom = new SimRoom({
     grants: clogGrants(users),
     clients: users,
@@ -121,15 +127,22 @@ export function measureClog(options: ClogOptions, log: (line: string) => void): 
       up: { ...LINK, bandwidthBytesPerSecond: linkBytesPerSecond / 2 },
     },
     wrap: (connection, end, client) =>
-      backlog.wrap(connection, end, client, () => room.network.now),
+      bound.wrap(
+        room,
+        backlog.wrap(connection, end, client, () => room.network.now),
+        end,
+        client,
+      ),
   });
   const people = playPeople(room, seed);
+  bound.meet(people);
   room.start();
   room.until("everyone is there", () => people.every(({ peer }) => peer > 0), 60_000);
   for (const link of room.links) for (const way of ["up", "down"] as const) burst(room, link!, way);
   room.run(WARM_UP_MS);
 
   for (const person of people) person.clear();
+  bound.begin(room);
   backlog.clear();
   const sentBefore = linkCounts(room);
   const heap: [minutes: number, kB: number][] = [];
@@ -138,6 +151,7 @@ export function measureClog(options: ClogOptions, log: (line: string) => void): 
     room.run(Math.min(HEAP_MS, end - room.network.now));
     heap.push([room.network.now / 60_000, heapAfterCollection() / 1000]);
   }
+  const parts = bound.settle();
   for (const person of people) person.settle();
 
   const sent = linkCounts(room);
@@ -151,6 +165,7 @@ export function measureClog(options: ClogOptions, log: (line: string) => void): 
     // The beginning belongs to tables that grow to the size they need.
     heap_slope_kB_per_min: rounded(slopeOf(heap.slice(heap.length >> 2)), 1),
     max_staleness_ms: Math.round(stale.maxMs),
+    staleness_bound_ms: Math.ceil(boundOf(parts, RESEND_TICKS)),
     staleness_p99_ms: Math.round(stale.p99Ms),
     updates_per_pair: rounded(
       people.reduce((sum, { updates }) => sum + updates, 0) / seconds / (users * (users - 1)),
@@ -164,9 +179,11 @@ export function measureClog(options: ClogOptions, log: (line: string) => void): 
       `${sent.overflowed - sentBefore.overflowed} packets found its queue full`,
   );
   log(
-    `  what is seen is at most ${figures.max_staleness_ms} ms old, p99 ${figures.staleness_p99_ms} ms; ` +
+    `  what is seen is at most ${figures.max_staleness_ms} ms old (by the proof ${figures.staleness_bound_ms} ms), ` +
+      `p99 ${figures.staleness_p99_ms} ms; ` +
       `${figures.updates_per_pair} updates a second and pair, ${figures.kBps_down} kB/s to a client`,
   );
+  log(`  the proof: ${proofLine(parts)}`);
   log(
     `  heap ${heap[0]![1].toFixed(0)} kB at the beginning, ${
       heap.at(-1)![1].toFixed(0)
@@ -191,6 +208,20 @@ function burst(room: SimRoom, link: SimulatedPair, way: Direction): void {
     });
   };
   calm();
+}
+
+/** What the bound was made from, as a line. */
+function proofLine(parts: BoundParts): string {
+  const ms = (value: number) => `${Math.ceil(value)} ms`;
+  const turns = Number.isFinite(parts.perWindow)
+    ? `at least ${parts.perWindow} go in turn in any ${parts.windowTicks}`
+    : `nothing waits in each of ${parts.windowTicks} in a row`;
+  const lost = Number.isNaN(parts.lossMs)
+    ? "nothing lost"
+    : `${parts.lostInRow} of one avatar lost in a row, ${ms(parts.lossMs)} from first to last`;
+  return `${ms(parts.upMs)} up, silent for ${ms(parts.silenceMs)}; ` +
+    `${parts.waitTicks} ticks in line, as ${turns}; ${lost}; ${ms(parts.downMs)} down; ` +
+    `${parts.unkept} arrivals without effect`;
 }
 
 /** What all links carried and lost. */

@@ -11,6 +11,8 @@ import { Worst } from "./worst.ts";
 export const CLOG_HZ = 20;
 /** The handle under which each stand-in knows its own avatar. */
 const OWN_HANDLE = 1;
+/** Poses of each that are known by their sample times: those of 12.8 s. */
+const STAMPS = 256;
 
 /** Everyone's avatar, played from a recorded clip, each by its own clock. */
 export function playPeople(room: SimRoom, seed: number): Person[] {
@@ -32,6 +34,7 @@ export function playPeople(room: SimRoom, seed: number): Person[] {
         player.play();
         const own = Uint32Array.of(OWN_HANDLE);
         const none = new Uint32Array(0);
+        person.newestHandedMs = room.network.now;
         const owner = isFirst ? Uint32Array.of(person.peer) : none;
         const spawn = isFirst ? own : none;
         person.hand(
@@ -45,17 +48,49 @@ export function playPeople(room: SimRoom, seed: number): Person[] {
   });
 }
 
-/** When, on the room's clock, the sample times of each peer's poses were. */
+/** When, on the room's clock, the poses of each peer were handed over, by their sample times. */
 class Stamps {
-  readonly #offsetMs = new Map<number, number>();
+  readonly #ofPeer = new Map<number, Stamped>();
 
   note(peer: number, time: TimelineTime, handedMs: number): void {
-    this.#offsetMs.set(peer, handedMs - msOf(time));
+    let stamped = this.#ofPeer.get(peer);
+    if (stamped === undefined) this.#ofPeer.set(peer, stamped = new Stamped());
+    stamped.note(time, handedMs);
   }
 
-  /** Clocks of peers are not quite one: the offset is that of the peer's newest pose. */
+  /** NaN for a time that is no pose's own: the server does not believe clocks that are far behind. */
   at(peer: number, time: TimelineTime): number {
-    return msOf(time) + (this.#offsetMs.get(peer) ?? 0);
+    return this.#ofPeer.get(peer)?.at(time) ?? NaN;
+  }
+
+  /** Of such a time too, by the offset of the peer's newest pose. */
+  near(peer: number, time: TimelineTime): number {
+    const ms = this.at(peer, time);
+    return Number.isNaN(ms) ? msOf(time) + (this.#ofPeer.get(peer)?.offsetMs ?? 0) : ms;
+  }
+}
+
+/** The last poses of one peer. */
+class Stamped {
+  /** When the newest was handed over, less its sample time, ms. */
+  offsetMs = 0;
+  readonly #times = new Float64Array(STAMPS).fill(NaN);
+  readonly #handedMs = new Float64Array(STAMPS);
+  #count = 0;
+
+  note(time: TimelineTime, handedMs: number): void {
+    this.#times[this.#count % STAMPS] = time;
+    this.#handedMs[this.#count % STAMPS] = handedMs;
+    this.#count += 1;
+    this.offsetMs = handedMs - msOf(time);
+  }
+
+  at(time: TimelineTime): number {
+    for (let back = 1; back <= STAMPS; back++) {
+      const i = (this.#count + STAMPS - back) % STAMPS;
+      if (this.#times[i] === time) return this.#handedMs[i]!;
+    }
+    return NaN;
   }
 }
 
@@ -67,6 +102,8 @@ function msOf(time: TimelineTime): number {
 export class Person {
   /** Its peer id, 0 before it joined. */
   peer = 0;
+  /** When its newest pose was handed over, ms; NaN before the first. */
+  newestHandedMs = NaN;
   /** Values of others that it got. */
   updates = 0;
   /** Ages that what it saw of one avatar had reached when something newer came: of each second and avatar the greatest. */
@@ -75,9 +112,11 @@ export class Person {
   readonly #stamps: Stamps;
   readonly #ownerOf = new Map<number, number>();
   readonly #newest = new Map<number, TimelineTime>();
+  readonly #confirmedMs = new Map<number, number>();
   readonly #handedMs = new Map<number, number>();
   readonly #worst = new Map<number, number>();
   #windowMs = 0;
+  #sinceMs = 0;
 
   constructor(room: SimRoom, stamps: Stamps) {
     this.#room = room;
@@ -89,7 +128,8 @@ export class Person {
     this.updates = 0;
     this.staleness.clear();
     this.#worst.clear();
-    this.#windowMs = this.#room.network.now;
+    this.#sinceMs = this.#room.network.now;
+    this.#windowMs = this.#sinceMs;
   }
 
   /** Batch `id` was handed over just now. */
@@ -101,6 +141,18 @@ export class Person {
   settle(): void {
     for (const owner of this.#newest.keys()) this.#age(owner);
     this.#closeWindow();
+  }
+
+  /** When what it has of an owner's avatar was handed over, ms; NaN where that is not known. */
+  heldMs(owner: number): number {
+    const time = this.#newest.get(owner);
+    if (time === undefined) return NaN;
+    return this.#confirmedMs.get(owner) ?? this.#stamps.at(owner, time);
+  }
+
+  /** What it has of an owner's avatar is the same as the pose handed over then: its engine is not told of such. */
+  confirm(owner: number, handedMs: number): void {
+    this.#confirmedMs.set(owner, handedMs);
   }
 
   /** A message of its driver. */
@@ -135,11 +187,16 @@ export class Person {
     this.updates += 1;
     if (this.#newest.has(owner)) this.#age(owner);
     this.#newest.set(owner, time);
+    this.#confirmedMs.delete(owner);
     if (this.#room.network.now - this.#windowMs >= 1000) this.#closeWindow();
   }
 
   #age(owner: number): void {
-    const ageMs = this.#room.network.now - this.#stamps.at(owner, this.#newest.get(owner)!);
+    // What it had before anything counted is as old as the counting.
+    const handedMs = this.#confirmedMs.get(owner) ??
+      this.#stamps.near(owner, this.#newest.get(owner)!);
+    const fromMs = Math.max(handedMs, this.#sinceMs);
+    const ageMs = this.#room.network.now - fromMs;
     this.#worst.set(owner, Math.max(ageMs, this.#worst.get(owner) ?? 0));
   }
 

@@ -48,6 +48,8 @@ export class SimNode<C extends DriverCore> {
   readonly core: C;
   /** Hears every message to the engine but heartbeats. */
   onMessage: (message: ToEngine) => void = () => {};
+  /** Called when the core has done what was due at this moment. */
+  onTimer: () => void = () => {};
   readonly #room: SimRoom;
   readonly #connect: () => void;
   #timerAt = Infinity;
@@ -158,6 +160,7 @@ export class SimNode<C extends DriverCore> {
       if (this.#timerAt !== at) return;
       this.#timerAt = Infinity;
       this.core.handleTimer(network.now);
+      this.onTimer();
       this.#pump();
     });
   }

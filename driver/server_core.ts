@@ -174,6 +174,11 @@ export class ServerCore implements DriverCore {
     return this.#state.peers.get(peer)?.sender.isVisible(id) === true;
   }
 
+  /** Number of the last datagram that carried anything of an entity to a peer, -1 where none did, for benchmarks that look at who waits. */
+  lastSequence(peer: number, id: EntityId): number {
+    return this.#state.peers.get(peer)?.sender.lastSequence(id) ?? -1;
+  }
+
   /** How much it holds that comes and goes with peers and entities, for tests that look for leaks. */
   get usage(): ServerUsage {
     return usageOf(this.#state, this.#channels.openCount, this.#join.waitingCount);

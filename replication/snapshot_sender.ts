@@ -23,6 +23,7 @@ import {
   AT_REST,
   ENTITY_MARKS,
   ENTITY_SENT,
+  ENTITY_SEQUENCE,
   HAS_OTHERS,
   IN_STEP,
   NEARNESS_MARKS,
@@ -196,6 +197,15 @@ export class SnapshotSender {
     this.#line.clear();
     this.#unsure.clear();
     this.#steps.clearDue();
+  }
+
+  /** Number of the last datagram that carried anything of an entity, -1 where none did. */
+  lastSequence(id: EntityId): number {
+    const at = this.#view.find(id)?.at;
+    if (at === undefined) return -1;
+    const words = this.#pool.entities;
+    if ((words[at + ENTITY_MARKS]! & IN_STEP) !== 0) return this.#steps.lastSequence(at);
+    return words[at + ENTITY_SENT] === NEVER ? -1 : words[at + ENTITY_SEQUENCE]!;
   }
 
   /** Entities of which a value goes in step: what it is acknowledged by is noted once for all of them. */

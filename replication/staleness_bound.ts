@@ -42,3 +42,65 @@ export function stalenessBound(entities: number, perTick: number, declared = 1):
     from = next;
   }
 }
+
+/**
+ * As {@linkcode stalenessBound}, where not the same number goes in each tick: ticks for which an entity with something to send waits at most before
+ * it is sent, when in any `windowTicks` ticks in a row, in each of which something waits and is not sent, `perWindow` go in turn. Loss does not
+ * touch it: what is lost was sent.
+ *
+ * That an entity goes in turn at a tick means: w times the ticks since it was sent last are no fewer than those of any that waits and is not sent.
+ * So goes whatever the line puts before those, as weights lie within a factor of w. What goes beside the line, or past one for which the rest of a
+ * section is too small, may not: it is not counted. Nothing else is assumed: neither how entities get into line, nor why one goes.
+ *
+ * Proof. Let X have been sent last at tick s, wait from s + first on (first >= 1), and not be sent in the D ticks from then on. Call a = u - s its
+ * age at tick u; the last one is A = first + D - 1 >= D. If Y goes in turn at age a, and did so the time before at age a', then it was sent last at
+ * age a' or later, so w (a - a') >= a: a is w a' / (w - 1) or more, and a' + 1 or more. From a later age the steps are no shorter. So in the last L
+ * of those ticks, ages A - L + 1 to A, Y goes in turn no more often than a row of shortest steps has terms that begins at D - L + 1 and ends at D;
+ * call that n(D, L). Those L ticks hold floor(L / W) windows of W ticks with none in common. Hence, for each L <= D, floor(L / W) x `perWindow` <=
+ * (entities - 1) x n(D, L). Who waits D ticks has waited all shorter times too: the least D for which this fails for some L, less one, is the most.
+ * There is one: where D > w L, n is 1.
+ *
+ * @param entities Entities in view. At least 1.
+ * @param perWindow Entities that go in turn in a window, at least 1, a whole number.
+ * @param windowTicks Ticks of a window, at least 1, a whole number.
+ * @param declared Largest quotient of the declared weights of two components, at least 1; nearness counts up to 4 times as much again.
+ */
+export function windowedStalenessBound(
+  entities: number,
+  perWindow: number,
+  windowTicks: number,
+  declared = 1,
+): number {
+  assert(entities >= 1 && perWindow >= 1, "someone is in view, and someone goes");
+  assert(windowTicks >= 1, "a window has a tick");
+  assert(declared >= 1, "the heavier of two weights is divided by the lighter");
+  const others = entities - 1;
+  // In fewer windows no more go than there are.
+  const least = Math.floor(others / perWindow) + 1;
+  for (let waited = least * windowTicks;; waited++) {
+    for (let windows = least; windows * windowTicks <= waited; windows++) {
+      const turns = turnsBetween(waited - windows * windowTicks + 1, waited, declared);
+      if (windows * perWindow > others * turns) return waited - 1;
+    }
+  }
+}
+
+/** How often one entity goes in turn at most while another grows from one age to a later one. */
+function turnsBetween(from: number, to: number, declared: number): number {
+  const most = NEARNESS * declared;
+  let turns = 0;
+  for (let age = from; age <= to; age = Math.max(age + 1, Math.ceil(age * most / (most - 1)))) {
+    turns += 1;
+  }
+  return turns;
+}
+
+/**
+ * Whether an entity goes in turn, see {@linkcode windowedStalenessBound}.
+ *
+ * @param waited Ticks since it was sent last.
+ * @param longest The same of the one that waits longest and is not sent.
+ */
+export function isInTurn(waited: number, longest: number, declared = 1): boolean {
+  return waited * NEARNESS * declared >= longest;
+}

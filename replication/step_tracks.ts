@@ -130,6 +130,19 @@ export class StepTracks {
       this.#late.heldBytes;
   }
 
+  /** Number of the last datagram that carried anything of an entity in step. */
+  lastSequence(at: number): number {
+    const { entities } = this.#pool;
+    const { cohorts } = this;
+    const lens = this.#rows.lens(entities[at + STEP_LENS]!);
+    const k = entities[at + STEP_COHORT]!;
+    const row = entities[at + STEP_ROW]!;
+    const id = entities[at + ENTITY_ID]!;
+    const sent = lens === undefined ? 0 : lens.changes(row, id, cohorts.tick) & cohorts.sent[k]!;
+    if (sent === 0) return entities[at + ENTITY_SEQUENCE]!;
+    return cohorts.sequenceOf(k, 31 - Math.clz32(sent & -sent));
+  }
+
   /** A tick begins. */
   begin(tick: number): void {
     this.cohorts.advance(tick);

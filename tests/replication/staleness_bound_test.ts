@@ -2,7 +2,11 @@ import { assert, assertEquals, assertGreater } from "@std/assert";
 import { makeEntityId } from "../../protocol/entity_id.ts";
 import { MAX_WEIGHT } from "../../protocol/limits.ts";
 import { createInterestResult } from "../../replication/interest.ts";
-import { stalenessBound } from "../../replication/staleness_bound.ts";
+import {
+  isInTurn,
+  stalenessBound,
+  windowedStalenessBound,
+} from "../../replication/staleness_bound.ts";
 import { createValue } from "../../replication/value.ts";
 import { World } from "../../replication/world.ts";
 import { below, createPrng } from "../support/prng.ts";
@@ -118,6 +122,108 @@ Deno.test("`stalenessBound()` is the largest wait that the inequality allows", (
         assertEquals(stalenessBound(entities, perTick, declared), expected, what);
       }
     }
+  }
+});
+
+/** Ticks that the entity 0 waits when others go as late as they may: each time those sent longest ago, as many as go in turn then. */
+function longestWait(entities: number, perWindow: number, windowTicks: number, weight: number) {
+  const sent = new Array<number>(entities).fill(0);
+  for (let waited = 0;; waited++) {
+    const tick = waited + 1;
+    // All of a window's go at its end.
+    if (tick % windowTicks !== 0) continue;
+    const others = sent.map((_, i) => i).slice(1).sort((a, b) => sent[a]! - sent[b]!);
+    const due = others.slice(0, perWindow);
+    if (due.length < perWindow || !due.every((i) => isInTurn(tick - sent[i]!, tick, weight))) {
+      return waited;
+    }
+    for (const i of due) sent[i] = tick;
+  }
+}
+
+Deno.test("`windowedStalenessBound()` is never exceeded and is reached, when random schedules put one off as long as they may", () => {
+  const closest = new Map<string, number>();
+  for (let seed = 1; seed <= 400; seed++) {
+    const prng = createPrng(seed);
+    const weight = 1 + below(prng, 3);
+    const entities = 2 + below(prng, 8);
+    const windowTicks = 1 + below(prng, 4);
+    const perWindow = 1 + below(prng, 2 * windowTicks);
+    const bound = windowedStalenessBound(entities, perWindow, windowTicks, weight);
+    const laziness = prng();
+    // Each has been sent at some tick before; the first one is put off whenever the windows allow it.
+    const sent = Array.from({ length: entities }, () => -below(prng, 20));
+    const isWaiting = new Array<boolean>(entities).fill(true);
+    const wentInTurn: number[] = [];
+    const waited = new Int32Array(entities);
+    let longest = 0;
+    for (let tick = 1; tick <= 400; tick++) {
+      for (let i = 0; i < entities; i++) isWaiting[i] ||= prng() < 0.8;
+      const before = wentInTurn.slice(Math.max(0, wentInTurn.length - windowTicks + 1));
+      const isFull = before.length === windowTicks - 1;
+      const owed = isFull ? Math.max(0, perWindow - before.reduce((sum, n) => sum + n, 0)) : 0;
+      const goes = new Set<number>();
+      const inTurn = () => {
+        let most = 0;
+        for (let i = 0; i < entities; i++) {
+          if (isWaiting[i] && !goes.has(i)) most = Math.max(most, tick - sent[i]!);
+        }
+        return [...goes].filter((i) => isInTurn(tick - sent[i]!, most, weight)).length;
+      };
+      const isAllSent = () => isWaiting.every((waits, i) => !waits || goes.has(i));
+      // What goes beside the line goes in any order.
+      if (prng() < 0.1) goes.add(below(prng, entities));
+      const wanted = prng() < laziness ? owed : owed + below(prng, 3);
+      while (inTurn() < wanted && !isAllSent()) {
+        const line = isWaiting.flatMap((waits, i) => waits && !goes.has(i) ? [i] : []);
+        // The one to be put off goes last of all, as long as others go in turn; then the one that is most overdue.
+        const others = line.filter((i) => i !== 0).sort((a, b) => sent[a]! - sent[b]!);
+        const first = others[0];
+        const mayPass = first !== undefined && (!line.includes(0) ||
+          isInTurn(tick - sent[first]!, tick - sent[0]!, weight));
+        goes.add(mayPass ? first : line.sort((a, b) => sent[a]! - sent[b]!)[0]!);
+      }
+      // Only windows count in which something waits all the time.
+      if (isAllSent()) wentInTurn.length = 0;
+      else wentInTurn.push(inTurn());
+      for (let i = 0; i < entities; i++) {
+        if (goes.has(i)) {
+          sent[i] = tick;
+          isWaiting[i] = false;
+          waited[i] = 0;
+        } else if (isWaiting[i]) {
+          waited[i]! += 1;
+          longest = Math.max(longest, waited[i]!);
+        }
+      }
+    }
+    const context =
+      `seed ${seed}: ${longest} of ${bound} ticks, ${entities} entities, ${perWindow} in ${windowTicks} ticks`;
+    assert(longest <= bound, context);
+    const shape = windowTicks === 1 ? "ticks" : "windows";
+    closest.set(shape, Math.max(closest.get(shape) ?? 0, bound > 4 ? longest / bound : 0));
+  }
+  assertGreater(closest.get("ticks")!, 0.7);
+  assertGreater(closest.get("windows")!, 0.5);
+});
+
+Deno.test("`windowedStalenessBound()` is the longest wait there can be, when windows are single ticks and all take turns", () => {
+  for (const weight of [1, 2, 5]) {
+    for (let others = 1; others <= 12; others++) {
+      for (let perTick = 1; perTick <= others; perTick++) {
+        if (others % perTick !== 0) continue;
+        const bound = windowedStalenessBound(others + 1, perTick, 1, weight);
+        const what = `${others} others, ${perTick} a tick, weight ${weight}`;
+        assertEquals(bound, longestWait(others + 1, perTick, 1, weight), what);
+        assert(bound <= stalenessBound(others + 1, perTick, weight), what);
+      }
+    }
+  }
+});
+
+Deno.test("`windowedStalenessBound()` is a window less a tick, when nobody else is there", () => {
+  for (const windowTicks of [1, 2, 9]) {
+    assertEquals(windowedStalenessBound(1, 1, windowTicks), windowTicks - 1);
   }
 });
 

@@ -16,7 +16,7 @@ import { World } from "../../replication/world.ts";
 import { below, createPrng, type Prng } from "../support/prng.ts";
 import { randomRotation } from "../support/random_values.ts";
 import { buildComponents, PLAYER, sampleGrants, SPECTATOR } from "../support/sample_grants.ts";
-import { type Path, SnapshotLink } from "../support/snapshot_link.ts";
+import { type Path, PERFECT, SnapshotLink } from "../support/snapshot_link.ts";
 
 const MOTION = 0;
 const LABEL = 1;
@@ -328,6 +328,34 @@ Deno.test("what is decoded is what the world held, when many viewers in step sha
     assertGreater(checked, 1_000, `seed ${seed}`);
   }
   assertGreater(inStep, 25 * 250 * 5, "more than one entity of each viewer is in step on average");
+});
+
+Deno.test("`lastSequence()` is the datagram with the newest of an entity in it, in step and out of it", () => {
+  const crowd = new Crowd(createPrng(11), 60, 5, false);
+  // Narrow enough that some ticks leave something behind, wide enough that others do not.
+  const link = watch(crowd, 2, { path: PERFECT, maxBits: 3_000, maxDatagrams: 2 });
+  const last = new Map<number, number>();
+  let sequence = 0;
+  link.onDecoded = ({ entries, count }) => {
+    for (const { id } of entries.slice(0, count)) last.set(id, sequence);
+    sequence += 1;
+  };
+  assertEquals(link.sender.lastSequence(crowd.ids[0]!), -1);
+  let inStep = 0;
+  let apart = 0;
+  for (let i = 0; i < 600; i++) {
+    crowd.move();
+    link.step(crowd.tick, crowd.view(() => true));
+    link.receiver.expire(crowd.tick);
+    crowd.world.expire(crowd.tick);
+    inStep += link.sender.inStepCount;
+    apart += crowd.ids.length - link.sender.inStepCount;
+    for (const id of crowd.ids) {
+      const context = `entity ${id}, tick ${crowd.tick}`;
+      assertEquals(link.sender.lastSequence(id), last.get(id) ?? -1, context);
+    }
+  }
+  assertGreater(Math.min(inStep, apart), 600);
 });
 
 Deno.test("a link remembers MAX_LATE_ENTRIES versions under way of what goes out of step, and sends the others again", () => {
