@@ -134,7 +134,7 @@ export const WAS_ACKED = 1 << 8;
 const FIRST_RECORDS = 16;
 
 /** Bytes of an entity in the arrays of one link, its places in the view's lists and its table of slots counted. */
-export const ENTITY_RECORD_BYTES: number = 8 * ENTITY_WORDS + 2 * 4 + 4 * 8;
+export const ENTITY_RECORD_BYTES: number = 8 * ENTITY_WORDS + 4 + 2 * 4 + 4 * 8;
 /** Bytes of a component. */
 export const VALUE_RECORD_BYTES: number = 8 * VALUE_WORDS + 8;
 
