@@ -10,6 +10,8 @@ export class Backlog {
   readonly waits = new Worst();
   readonly #latencyMs: number;
   readonly #sentMs = new Map<string, Float64Array>();
+  /** Counts the times that it began anew. */
+  #round = 0;
 
   /** @param latencyMs One way on the wire. */
   constructor(latencyMs: number) {
@@ -19,6 +21,7 @@ export class Backlog {
   /** Begins to count anew. */
   clear(): void {
     this.waits.clear();
+    this.#round += 1;
   }
 
   /** Stands between a core and its connection. */
@@ -31,10 +34,12 @@ export class Backlog {
     const [out, back] = end === "server" ? ["down", "up"] : ["up", "down"];
     const sent = this.#times(`${out}${client}`);
     const received = this.#times(`${back}${client}`);
-    let [worstMs, windowMs] = [0, 0];
+    let [worstMs, windowMs, round] = [0, 0, 0];
     return new WatchedConnection(connection, {
       sending: (bytes) => sent[sequenceOf(bytes)] = now(),
       received: (bytes) => {
+        // A second that was under way then is none of what counts.
+        if (round !== this.#round) [worstMs, windowMs, round] = [0, now(), this.#round];
         worstMs = Math.max(worstMs, now() - received[sequenceOf(bytes)]! - this.#latencyMs);
         if (now() - windowMs < 1000) return;
         this.waits.add(worstMs);
