@@ -21,6 +21,8 @@ export class ServerZones {
   // Zones of such entities that were too many to remember, of this moment and of the one before.
   #crowded = new Set<number>();
   #crowdedBefore = new Set<number>();
+  // What is in `#endedBefore` made room within this moment, and may have ended only just now.
+  #hasMadeRoom = false;
   #turnMs = 0;
 
   /** The zones that the manifest declares, with the entities of `world` in them. */
@@ -64,8 +66,9 @@ export class ServerZones {
     const zone = this.#world.lastZone(id);
     if (zone === 0) return;
     if (this.#ended.size >= this.#mostEnded) {
-      for (const forgotten of this.#endedBefore.values()) this.#crowded.add(forgotten);
+      this.#crowd();
       this.#forget();
+      this.#hasMadeRoom = true;
     }
     this.#ended.set(handle, zone);
   }
@@ -88,9 +91,15 @@ export class ServerZones {
   handleTick(nowMs: number): void {
     if (nowMs < this.#turnMs) return;
     this.#turnMs = nowMs + CROSSING_MS;
+    if (this.#hasMadeRoom) this.#crowd();
+    this.#hasMadeRoom = false;
     this.#forget();
     this.#crowdedBefore = this.#crowded;
     this.#crowded = new Set();
+  }
+
+  #crowd(): void {
+    for (const zone of this.#endedBefore.values()) this.#crowded.add(zone);
   }
 
   #forget(): void {

@@ -384,8 +384,7 @@ export class PeerView {
     ) return false;
     words[at + ENTITY_SEEN] = this.#tick;
     this.#asBefore += 1;
-    // What is in step stands in no line: how near it is counts when it stands there again.
-    if ((marks & IN_STEP) !== 0) return true;
+    // What is in step stands in no line, but may be there again when no look finds it any more, as it does not change.
     const present = (marks & ~NEARNESS_MARKS) | nearness(marks, distanceSquared);
     if (present !== marks) words[at + ENTITY_MARKS] = present;
     return true;

@@ -48,8 +48,18 @@ Deno.test("`ofEnded()` gives whatever is not known the zones of what was too muc
     assertEquals(zones.ofEnded(1), [4], "known, or too much to remember");
     assertEquals(zones.ofEnded(5_000), others);
     zones.handleTick(CROSSING_MS);
-    assertEquals(zones.ofEnded(5_000), others);
+    assertEquals(zones.ofEnded(5_000), [4], "the first may have ended just now");
     zones.handleTick(2 * CROSSING_MS);
     assertEquals(zones.ofEnded(5_000), []);
   }
+});
+
+Deno.test("`ofEnded()` gives the zone of what made room and ended just before a moment was over, for a second at least", () => {
+  const zones = ended(GRANTS.maxEntities + 1);
+  zones.handleTick(CROSSING_MS);
+  assertEquals(zones.ofEnded(1), [4]);
+  zones.handleTick(2 * CROSSING_MS - 1);
+  assertEquals(zones.ofEnded(1), [4]);
+  zones.handleTick(2 * CROSSING_MS);
+  assertEquals(zones.ofEnded(1), []);
 });

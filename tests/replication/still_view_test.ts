@@ -271,3 +271,78 @@ Deno.test("who stays is told the end of what left its view long ago, and forgets
   assert(link.sender.hasAckedDespawn(id));
   assertEquals([link.sender.trackedCount, link.sender.pendingDespawns], [0, 0]);
 });
+
+Deno.test("who stays is sent what stopped in step in the order of how near it is now, as one that looks at all", () => {
+  const grants = sampleGrants({ historyMs: 4_000 });
+  const world = new World(grants);
+  const interest = new Interest(grants, world);
+  const options = [0, 1].map(() => ({
+    grants,
+    world,
+    peer: PEER,
+    roleIndex: PLAYER,
+    direction: "down" as const,
+    path: { ...PERFECT, minDelay: 1, maxDelay: 1 },
+    prng: createPrng(3),
+    maxBits: 8_800,
+    maxDatagrams: 16,
+  }));
+  const links = options.map((one) => new SnapshotLink(one));
+  const candidates = links.map(createInterestResult);
+  const still = new StillViewer();
+  const zonesSeen = createZonesSeen();
+  const eye = new Float64Array(3);
+  const count = 40;
+  const stopTick = 100;
+  const grant = grants.components[TRANSFORM]!;
+  const [position, rotation] = grant.fields;
+  const valueAt = (i: number, tick: number): ComponentValue => {
+    // Odd ones come near, even ones go far.
+    const way = 28 * Math.min(1, tick / 90);
+    const x = (i % 2 === 1 ? 30 - way : 2 + way) + i / 1_000 + (tick % 2) / 100;
+    const value = createValue(grant);
+    assert(quantiseField(position!, [x, 0, 0], 0, value.lanes, position!.laneOffset));
+    assert(quantiseField(rotation!, [0, 0, 0, 1], 0, value.lanes, rotation!.laneOffset));
+    return value;
+  };
+  const other = makeEntityId(count + 1, 0);
+  for (let tick = 1; tick <= stopTick + 60; tick++) {
+    for (let i = 1; i <= count; i++) {
+      const id = makeEntityId(i, 0);
+      const value = valueAt(i, tick);
+      if (tick === 1) {
+        world.spawn(id, 0, tick);
+        world.addComponent(id, TRANSFORM, value, tick, tick * 64);
+      } else if (tick <= stopTick) {
+        world.write(id, TRANSFORM, grant.allFields, value, tick, tick * 64);
+      }
+    }
+    // Something goes on, so that what changed once is not listed for ever.
+    if (tick === 1) world.spawn(other, 0, tick);
+    else world.setZone(other, 1 + tick % 2, tick);
+    // All that was said of the last change is lost, and little goes at once from then on.
+    for (const [i, link] of links.entries()) {
+      if (tick === stopTick) {
+        assertEquals(link.sender.inStepCount, count);
+        link.path = { ...link.path, loss: 1 };
+      } else if (tick === stopTick + 1) {
+        link.path = { ...link.path, loss: 0 };
+        options[i]!.maxBits = 500;
+        options[i]!.maxDatagrams = 1;
+      }
+    }
+    interest.rebuild();
+    interest.listChanged();
+    interest.query(eye, candidates[0]!, zonesSeen);
+    if (still.isStill(tick, eye, zonesSeen) && links[1]!.sender.mayLookAtChanges) {
+      interest.queryChanged(eye, candidates[1]!, zonesSeen);
+    } else {
+      interest.query(eye, candidates[1]!, zonesSeen);
+    }
+    const [all, changed] = links.map((link, i) => {
+      link.step(tick, candidates[i]);
+      return link.sent.filter((one) => one.tick === tick).map(({ bytes }) => bytes.toHex());
+    });
+    assertEquals(changed, all, `tick ${tick}`);
+  }
+});
